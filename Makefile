@@ -1,0 +1,28 @@
+PYTHON   ?= python3
+BIN      := .venv/bin
+PACKAGES := grouping manifests pipeline teachers train
+
+.PHONY: test check bench demo ablation
+test: .venv/.ready
+	$(BIN)/python -m pytest
+check: .venv/.ready .typing/.ready
+	$(BIN)/ruff check $(PACKAGES) tests
+	$(BIN)/mypy -p xdistill
+bench: .venv/.ready
+	$(BIN)/python -m pytest tests/benchmarks -o python_files="bench_*.py" -s
+demo: .venv/.ready
+	$(BIN)/xd-pipeline demo --out demo
+ablation: .venv/.ready
+	$(BIN)/python tests/benchmarks/ablation.py --out ablation --validate
+	$(BIN)/python tests/benchmarks/ablation.py --out ablation
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# xdistill/<folder> links, so that type checkers see the mapped names.
+.typing/.ready: Makefile
+	mkdir -p .typing/xdistill
+	for p in $(PACKAGES); do ln -sfn ../../$$p .typing/xdistill/$$p; done
+	touch $@

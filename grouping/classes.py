@@ -1,0 +1,47 @@
+"""The Cityscapes class table: train ids, names, label ids and colours."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.manifests import loader
+
+IGNORE_INDEX = 255
+"""Label of a pixel without a class; no loss, no histogram and no metric counts it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassTable:
+    """The classes a teacher speaks in, indexed by train id."""
+
+    names: tuple[str, ...]
+    """Class names in train-id order."""
+    label_ids: tuple[int, ...]
+    """Cityscapes label id of each train id."""
+    colours: tuple[tuple[int, int, int], ...]
+    """RGB of each train id."""
+
+    def palette(self) -> NDArray[np.uint8]:
+        """RGB look-up table of shape (256, 3); everything that is no class is black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self.colours)] = self.colours
+        return table
+
+    def from_label_ids(self) -> NDArray[np.uint8]:
+        """Look-up table (256,) from Cityscapes label ids to train ids; the rest is ignore."""
+        table = np.full(256, IGNORE_INDEX, np.uint8)
+        table[list(self.label_ids)] = np.arange(len(self.label_ids))
+        return table
+
+
+@cache
+def cityscapes() -> ClassTable:
+    """The 19 Cityscapes classes (Cordts et al., CVPR 2016)."""
+    rows = loader.load("classes", "cityscapes19")["class"]
+    return ClassTable(
+        names=tuple(row["name"] for row in rows),
+        label_ids=tuple(row["label_id"] for row in rows),
+        colours=tuple(tuple(row["colour"]) for row in rows),
+    )

@@ -1,0 +1,37 @@
+"""The one base class of everything xdistill reports to its user."""
+
+
+class XDistillError(Exception):
+    """A user's mistake or bad input, told so that the reader knows what to do next.
+
+    Subclasses also inherit the builtin that fits (``LabelStoreError(XDistillError, OSError)``).
+    The command line prints the message without a traceback; any other exception is a defect of
+    ours and keeps it.
+
+    Args:
+        found: What was found, naming the offending thing.
+        expected: What was expected instead.
+        where: The file, key, frame or option concerned.
+        remedy: What to do next.
+    """
+
+    def __init__(
+        self,
+        found: str,
+        *,
+        expected: str | None = None,
+        where: str | object | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        labelled = {"expected": expected, "where": where, "what to do": remedy}
+        lines = [found, *(f"  {name}: {text}" for name, text in labelled.items() if text)]
+        # One positional argument, so that the message survives pickling between processes.
+        super().__init__("\n".join(lines))
+
+
+class ManifestError(XDistillError, ValueError):
+    """A table, recipe or scheme that is missing or breaks its form."""
+
+
+class FetchError(XDistillError, OSError):
+    """A published file that could not be had."""

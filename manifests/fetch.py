@@ -1,0 +1,105 @@
+"""Published files by address and sha256: fetched once into the cache folder, resumable."""
+
+import hashlib
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from xdistill.manifests.errors import FetchError
+
+BLOCK_BYTES = 1 << 20
+TIMEOUT_S = 30.0
+
+
+def cache_folder() -> Path:
+    """The folder for fetched and derived files: XDISTILL_CACHE, else ``~/.cache/xdistill``."""
+    configured = os.environ.get("XDISTILL_CACHE")
+    if configured:
+        return Path(configured)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "xdistill"
+
+
+def sha256_of(path: Path) -> str:
+    """The file's sha256 in hexadecimal, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(address: str, target: Path, *, sha256: str | None) -> Path:
+    """Return ``target``, downloading it from ``address`` if it is not there yet.
+
+    A broken download leaves ``<target>.part`` and is continued by the next call. The file takes
+    its name only after its checksum was found right.
+
+    Args:
+        address: Where the file is published (http, https or file).
+        target: Where it belongs on this machine.
+        sha256: The expected digest; None accepts any and prints the one found, to be recorded.
+
+    Raises:
+        FetchError: No network, an incomplete download, or another sha256 than expected.
+    """
+    if not target.is_file():
+        part = target.with_name(target.name + ".part")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _download(address, part, target)
+        _check(part, sha256, address)
+        os.replace(part, target)
+        if sha256 is None:
+            print(f"{target.name}: sha256 {sha256_of(target)} (recorded none)", file=sys.stderr)
+    else:
+        _check(target, sha256, address)
+    return target
+
+
+def _check(path: Path, sha256: str | None, address: str) -> None:
+    found = sha256_of(path)
+    if sha256 is not None and found != sha256:
+        raise FetchError(
+            f"sha256 {found}",
+            expected=f"sha256 {sha256}",
+            where=path,
+            remedy=f"delete this file and run again, or put the right one from {address} there",
+        )
+
+
+def _download(address: str, part: Path, target: Path) -> None:
+    offset = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(address)
+    if offset:
+        request.add_header("Range", f"bytes={offset}-")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            # A server that ignores Range sends the whole file: start again from nothing.
+            resumed = offset and getattr(answer, "status", None) == 206
+            expected = int(answer.headers.get("Content-Length") or 0) + (offset if resumed else 0)
+            with part.open("ab" if resumed else "wb") as file:
+                while block := answer.read(BLOCK_BYTES):
+                    file.write(block)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # Nothing is left to send: the part is already whole.
+            return
+        raise _unavailable(address, target, str(error)) from error
+    except OSError as error:
+        raise _unavailable(address, target, str(error)) from error
+    size = part.stat().st_size
+    if expected and size != expected:
+        raise FetchError(
+            f"download stopped at {size} of {expected} bytes",
+            expected="the whole file",
+            where=part,
+            remedy="run again: it goes on where it stopped",
+        )
+
+
+def _unavailable(address: str, target: Path, reason: str) -> FetchError:
+    return FetchError(
+        f"{target.name} is not on this machine and could not be fetched ({reason})",
+        expected=f"the file published at {address}",
+        where=target,
+        remedy=f"fetch it on a machine with a network and put it at {target}",
+    )

@@ -1,0 +1,64 @@
+"""Find and read the TOML and TSV files of this package, or a user's own by path."""
+
+import csv
+import tomllib
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from xdistill.manifests.errors import ManifestError
+
+
+def names(kind: str) -> list[str]:
+    """Names of the shipped manifests of one kind (``schemes``, ``recipes``, ``splits``, ...)."""
+    folder = files(__package__) / kind
+    return sorted(Path(entry.name).stem for entry in folder.iterdir())
+
+
+def find(kind: str, name: str) -> Traversable:
+    """Locate a shipped manifest by name, or a user's own file by path.
+
+    A shipped name wins over a file of the same name in the current folder; ``./4`` names the file.
+
+    Raises:
+        ManifestError: Neither a shipped name nor an existing file.
+    """
+    shipped = files(__package__) / kind / f"{name}.toml"
+    if "/" not in name and shipped.is_file():
+        return shipped
+    own = Path(name)
+    if own.is_file():
+        return own
+    raise ManifestError(
+        f"no {kind.rstrip('s')} named {name!r}",
+        expected=f"one of {', '.join(names(kind))}, or the path of a TOML file",
+        where=own.absolute() if own.suffix or "/" in name else None,
+        remedy="check the spelling, or give the path of your own file",
+    )
+
+
+def load(kind: str, name: str) -> dict[str, Any]:
+    """Read a manifest as a dictionary.
+
+    Raises:
+        ManifestError: Not found, or not valid TOML.
+    """
+    source = find(kind, name)
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(
+            f"not a TOML file: {error}",
+            expected=f"a {kind.rstrip('s')} in TOML form",
+            where=source,
+            remedy="mend the line named above",
+        ) from error
+
+
+@cache
+def load_table(kind: str, name: str) -> tuple[dict[str, str], ...]:
+    """Read a shipped TSV as rows of column name to printed text."""
+    text = (files(__package__) / kind / f"{name}.tsv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines(), delimiter="\t"))

@@ -1,0 +1,119 @@
+"""Files that are whole or absent, even after a crash.
+
+Everything is written aside under a name that ends in ``.partial``, brought to disk, renamed into
+place, and the folder is brought to disk too: a rename alone survives a killed process but not a
+power cut. The small functions at the top are the only ones that change a disk, so that a test can
+let each of them fail.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+PARTIAL = ".partial"
+"""Ending of files and folders that are not finished; nothing reads them."""
+
+
+def _store(path: Path, block: bytes) -> None:
+    """Append one block to a file, creating it."""
+    with path.open("ab", buffering=0) as file:
+        view = memoryview(block)
+        while view:
+            view = view[file.write(view) :]
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _rename(source: Path, target: Path) -> None:
+    os.rename(source, target)
+
+
+def _make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _unlink(path: Path) -> None:
+    path.unlink()
+
+
+def _remove_folder(path: Path) -> None:
+    path.rmdir()
+
+
+def partial_name(path: Path) -> Path:
+    """A name of its own, beside ``path``, for what is to become ``path``."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}{PARTIAL}")
+
+
+def final_name(name: str) -> str | None:
+    """The name that something unfinished was to get; None if it is nothing unfinished of ours."""
+    found = re.fullmatch(r"(.+)\.\d+-[0-9a-f]{8}\.partial", name)
+    return found[1] if found else None
+
+
+def write(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a file in one step: after a crash it is the old file, or none, or the new one.
+
+    Raises:
+        OSError: The file could not be written; what was there before is unchanged.
+    """
+    aside = partial_name(path)
+    try:
+        for block in blocks:
+            _store(aside, block)
+        _sync(aside)
+        _rename(aside, path)
+    except OSError:
+        # Above all on a full disk, what is not finished must not keep the room.
+        discard(aside)
+        raise
+    _sync(path.parent)
+
+
+def create_folder(path: Path, files: Mapping[str, bytes]) -> bool:
+    """Create a folder with its first files in one step.
+
+    Returns:
+        False if another process was faster: its folder is kept.
+
+    Raises:
+        OSError: The folder could not be written.
+    """
+    aside = partial_name(path)
+    try:
+        _make_folder(aside)
+        for name, content in files.items():
+            _store(aside / name, content)
+            _sync(aside / name)
+        _sync(aside)
+        _rename(aside, path)
+    except OSError:
+        discard(aside)
+        # A rename onto a folder that is not empty fails, whatever the errno is called here.
+        if path.is_dir() and any(path.iterdir()):
+            return False
+        raise
+    _sync(path.parent)
+    return True
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a folder with its files, if it is there and can be removed."""
+    try:
+        if path.is_dir():
+            for entry in path.iterdir():
+                discard(entry)
+            _remove_folder(path)
+        elif path.exists():
+            _unlink(path)
+    except OSError:
+        # The sweep at the next opening tries again; the error in hand matters more.
+        return

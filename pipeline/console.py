@@ -1,0 +1,175 @@
+"""What every command does alike: defaults from xdistill.toml, errors, assumptions, progress."""
+
+import inspect
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Never, TypeVar
+
+import click
+from click.core import ParameterSource
+from tqdm import tqdm
+
+from xdistill.manifests.errors import ManifestError, XDistillError
+
+DEFAULTS_FILE = Path("xdistill.toml")
+DATA_VARIABLE = "XDISTILL_DATA"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A click command that reads ``xdistill.toml``, says what it assumed, and reports errors.
+
+    Keys at the top of the file are defaults for the option of that name in every command; a table
+    with the command's name (``[segment]``, ``[train]``) holds defaults for that command alone and
+    wins. A flag on the command line wins over both.
+    """
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        try:
+            extra["default_map"] = command_defaults(self)
+            return super().make_context(info_name, args, parent, **extra)
+        except XDistillError as error:
+            raise _as_click(error) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        assumed = list(_assumptions(ctx))
+        if assumed:
+            click.echo("assumed: " + ", ".join(assumed), err=True)
+        try:
+            return super().invoke(ctx)
+        except XDistillError as error:
+            raise _as_click(error) from None
+
+
+def _as_click(error: XDistillError) -> click.ClickException:
+    return click.ClickException(str(error))
+
+
+def command_defaults(command: click.Command) -> dict[str, Any]:
+    """Defaults for one command from ``xdistill.toml`` in the current folder, by parameter name.
+
+    Raises:
+        ManifestError: The file is no TOML, or has a key that no command knows.
+    """
+    if not DEFAULTS_FILE.is_file():
+        return {}
+    try:
+        content = tomllib.loads(DEFAULTS_FILE.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(
+            f"not a TOML file: {error}",
+            where=DEFAULTS_FILE.absolute(),
+            remedy="mend the line named above",
+        ) from error
+    tables = {key: value for key, value in content.items() if isinstance(value, dict)}
+    shared = {key: value for key, value in content.items() if key not in tables}
+    _refuse_unknown(shared.keys(), SHARED_KEYS, where="at the top level")
+    _refuse_unknown(tables.keys(), TABLES, where="as a table")
+    own = tables.get(command.name or "", {})
+    known = {_option_key(option): option.name for option in _options(command)}
+    _refuse_unknown(own.keys(), known.keys(), where=f"in [{command.name}]")
+    chosen = {key: value for key, value in shared.items() if key in known} | own
+    return {str(known[key]): value for key, value in chosen.items()}
+
+
+SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
+"""Options that mean the same in several commands."""
+TABLES = "segment regroup info preview export verify score street demo train eval".split()
+"""Commands that take defaults."""
+
+
+def _options(command: click.Command) -> Iterable[click.Option]:
+    return (item for item in command.params if isinstance(item, click.Option) and item.name)
+
+
+def _option_key(option: click.Option) -> str:
+    """The long flag as a TOML key: ``--min-depth`` is ``min_depth``."""
+    return max(option.opts, key=len).lstrip("-").replace("-", "_")
+
+
+def _refuse_unknown(found: Iterable[str], known: Iterable[str], *, where: str) -> None:
+    known = sorted(known)
+    for key in found:
+        if key not in known:
+            raise ManifestError(
+                f"unknown key {key!r} {where}",
+                expected=f"one of {', '.join(known)}",
+                where=DEFAULTS_FILE.absolute(),
+                remedy="correct or remove the key",
+            )
+
+
+def _assumptions(ctx: click.Context) -> Iterable[str]:
+    """Every value of a path-like or name-like option that the user did not type."""
+    origins = {
+        ParameterSource.DEFAULT: "",
+        ParameterSource.DEFAULT_MAP: f" ({DEFAULTS_FILE})",
+        ParameterSource.ENVIRONMENT: " (environment)",
+    }
+    for option in _options(ctx.command):
+        source = ctx.get_parameter_source(str(option.name))
+        value = ctx.params.get(str(option.name))
+        if source in origins and value not in (None, (), False):
+            shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            yield f"--{_option_key(option).replace('_', '-')} {shown}{origins[source]}"
+
+
+def data_option(function: Function) -> Function:
+    """``--data``: the KITTI raw root; ./kitti or XDISTILL_DATA unless given."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        default=Path("kitti"),
+        envvar=DATA_VARIABLE,
+        show_default=True,
+        help=f"KITTI raw root (or set {DATA_VARIABLE}).",
+    )(function)
+
+
+def store_option(function: Function) -> Function:
+    """``--store``: the label store; ./labels.zarr unless given."""
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        default=Path("labels.zarr"),
+        show_default=True,
+        help="Label store.",
+    )(function)
+
+
+def note(text: str) -> None:
+    """A log line: to stderr, so that results on stdout stay clean."""
+    click.echo(text, err=True)
+
+
+def progress(*, total: int | None, unit: str) -> "tqdm[Never]":
+    """A bar with rate and time left on stderr; a line every 30 s where that is no terminal."""
+    interval = 0.1 if sys.stderr.isatty() else 30.0
+    return tqdm(total=total, unit=unit, mininterval=interval, dynamic_ncols=True)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def examples(*lines: str) -> Callable[[Function], Function]:
+    """Append an ``Examples:`` block to a command's help, kept as typed."""
+
+    def decorate(function: Function) -> Function:
+        block = "\n".join(f"  {line}" for line in lines)
+        summary = inspect.cleandoc(function.__doc__ or "")
+        function.__doc__ = f"{summary}\n\n\b\nExamples:\n{block}\n"
+        return function
+
+    return decorate

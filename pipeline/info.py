@@ -1,0 +1,79 @@
+"""What a store holds: coverage, class and group histograms, the teacher's record."""
+
+from typing import Any
+
+import numpy as np
+
+from xdistill.grouping.classes import cityscapes
+from xdistill.pipeline.store import LabelStore
+
+
+def describe(store: LabelStore) -> dict[str, Any]:
+    """Summarise a store from its commits alone; no label map is read.
+
+    Returns:
+        ``teacher`` (its record), ``fingerprint``, ``sequences`` (per sequence: frames labelled,
+        failed, native size, arrays), ``labelled``, ``failed``, and ``histograms`` (per array:
+        share of all pixels by class or group name, ``ignore`` last).
+    """
+    sequences: dict[str, Any] = {}
+    totals: dict[str, Any] = {}
+    for sequence in store.sequences():
+        arrays = {name: store.array(sequence, name) for name in store.arrays(sequence)}
+        classes = arrays.get("classes")
+        if classes is None:
+            continue
+        sequences[sequence] = {
+            "labelled": int(classes.committed().sum()),
+            "failed": classes.failed().nonzero()[0].tolist(),
+            "height": classes.size[0],
+            "width": classes.size[1],
+            "arrays": sorted(arrays),
+        }
+        for name, array in arrays.items():
+            if name == "classes" or name.startswith("groups_"):
+                counts = array.counts()[array.committed()].sum(axis=0, dtype=np.int64)
+                names = array.attributes.get("groups", cityscapes().names)
+                totals.setdefault(name, (names, 0))
+                totals[name] = (names, totals[name][1] + counts)
+    return {
+        "store": str(store.path),
+        "fingerprint": store.fingerprint,
+        "teacher": dict(store.teacher),
+        "labelled": sum(entry["labelled"] for entry in sequences.values()),
+        "failed": sum(len(entry["failed"]) for entry in sequences.values()),
+        "histograms": {
+            name: _shares(names, counts) for name, (names, counts) in sorted(totals.items())
+        },
+        "sequences": sequences,
+    }
+
+
+def _shares(names: list[str], counts: Any) -> dict[str, float]:
+    total = max(int(counts.sum()), 1)
+    return {
+        name: int(count) / total for name, count in zip([*names, "ignore"], counts, strict=True)
+    }
+
+
+def as_text(summary: dict[str, Any]) -> str:
+    """The summary as a page for a terminal."""
+    lines = [
+        f"{summary['store']}: {summary['labelled']} frames labelled, {summary['failed']} failed",
+        f"teacher: {summary['teacher'].get('kind')}, fingerprint {summary['fingerprint'][:16]}",
+        "",
+        f"{'sequence':<62}{'frames':>7}{'failed':>7}  {'size':<10}arrays",
+    ]
+    for name, entry in summary["sequences"].items():
+        size = f"{entry['width']}x{entry['height']}"
+        lines.append(
+            f"{name:<62}{entry['labelled']:>7}{len(entry['failed']):>7}  {size:<10}"
+            + " ".join(entry["arrays"])
+        )
+    for name, shares in summary["histograms"].items():
+        lines += ["", f"{name}: share of pixels"]
+        lines += [
+            f"  {label:<20}{share:>8.3%}  {'#' * round(share * 50)}".rstrip()
+            for label, share in shares.items()
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""KITTI raw data: frames, split lists, calibration, recorded poses and LiDAR."""

@@ -1,0 +1,151 @@
+"""Calibration of one recording date: projections, rectification and rig transforms."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.pipeline.kitti.errors import CalibrationError
+from xdistill.pipeline.kitti.frames import Camera
+
+Matrix = NDArray[np.float64]
+FILES = ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt", "calib_imu_to_velo.txt")
+NUMBERS: Mapping[Camera, str] = {"l": "02", "r": "03"}
+"""Suffix of the camera's keys in calib_cam_to_cam.txt."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """Calibration of one date; every array is read-only (Geiger et al., IJRR 2013)."""
+
+    projections: Mapping[Camera, Matrix]
+    """P_rect (3, 4) by camera: rectified camera 0, metres, to pixels of that camera."""
+    sizes: Mapping[Camera, tuple[int, int]]
+    """Height and width of the rectified images by camera, in pixels."""
+    rectification: Matrix
+    """R_rect_00 as (4, 4): camera 0 to rectified camera 0."""
+    velo_to_cam: Matrix
+    """T_velo_to_cam (4, 4): velodyne to camera 0, metres."""
+    imu_to_velo: Matrix
+    """T_imu_to_velo (4, 4): inertial unit to velodyne, metres."""
+
+    def intrinsics(self, camera: Camera, size: tuple[int, int]) -> Matrix:
+        """Intrinsics (3, 3) in pixels of an image resized to ``size`` (height, width)."""
+        height, width = self.sizes[camera]
+        scale = np.array([[size[1] / width], [size[0] / height], [1.0]])
+        resized: Matrix = self.projections[camera][:, :3] * scale
+        return resized
+
+    def velo_to_pixels(self, camera: Camera) -> Matrix:
+        """Projection (3, 4) of velodyne points: P_rect . R_rect_00 . T_velo_to_cam."""
+        return self.projections[camera] @ self.rectification @ self.velo_to_cam
+
+    def imu_to_camera(self, camera: Camera) -> Matrix:
+        """Transform (4, 4) of the inertial unit to the rectified camera, metres.
+
+        P_rect = K [I | t], so the camera's place on the rig is t = K^-1 P_rect[:, 3].
+        """
+        projection = self.projections[camera]
+        shift = np.eye(4)
+        shift[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
+        return shift @ self.rectification @ self.velo_to_cam @ self.imu_to_velo
+
+
+def read_calibration(root: Path, date: str) -> Calibration:
+    """Read the three calibration files of a date; read once per process.
+
+    Raises:
+        CalibrationError: A file or a key is missing, or a key's values are not what they should be.
+    """
+    # Absolute, so that the cache stays right when the process changes its folder.
+    return _read(root.absolute() / date)
+
+
+@lru_cache(maxsize=64)
+def _read(folder: Path) -> Calibration:
+    cameras, velo, imu = (_Keys(folder / name) for name in FILES)
+    rectification = np.eye(4)
+    rectification[:3, :3] = cameras.matrix("R_rect_00", (3, 3))
+    return Calibration(
+        projections={
+            camera: _frozen(cameras.matrix(f"P_rect_{number}", (3, 4)))
+            for camera, number in NUMBERS.items()
+        },
+        sizes={camera: cameras.size(f"S_rect_{number}") for camera, number in NUMBERS.items()},
+        rectification=_frozen(rectification),
+        velo_to_cam=_frozen(velo.transform()),
+        imu_to_velo=_frozen(imu.transform()),
+    )
+
+
+def calibration_sha256(root: Path, date: str) -> str | None:
+    """sha256 of a date's three files; None where one of them is missing."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        try:
+            digest.update((root / date / name).read_bytes())
+        except FileNotFoundError:
+            return None
+    return digest.hexdigest()
+
+
+class _Keys:
+    """One calibration file as lines ``key: numbers``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CalibrationError(
+                f"no calibration ({error})",
+                expected=f"the file {path.name} of date {path.parent.name}",
+                where=path,
+                remedy="fetch the date's calibration archive into this folder",
+            ) from error
+        pairs = (line.partition(":") for line in lines)
+        self.values = {key.strip(): text for key, colon, text in pairs if colon}
+
+    def matrix(self, key: str, shape: tuple[int, ...]) -> Matrix:
+        """The key's numbers, row by row."""
+        if key not in self.values:
+            raise self._error(f"no key {key}", f"key {key} with {np.prod(shape)} numbers")
+        try:
+            numbers = np.array([float(text) for text in self.values[key].split()])
+            if not np.isfinite(numbers).all():
+                raise ValueError("not finite")
+            return numbers.reshape(shape)
+        except ValueError as error:
+            raise self._error(
+                f"key {key} is {self.values[key].strip()!r}", f"{np.prod(shape)} numbers"
+            ) from error
+
+    def size(self, key: str) -> tuple[int, int]:
+        """Height and width; the file has width first."""
+        width, height = self.matrix(key, (2,))
+        return int(height), int(width)
+
+    def transform(self) -> Matrix:
+        """Rotation R and translation T as one (4, 4) matrix."""
+        result = np.eye(4)
+        result[:3, :3] = self.matrix("R", (3, 3))
+        result[:3, 3] = self.matrix("T", (3,))
+        return result
+
+    def _error(self, found: str, expected: str) -> CalibrationError:
+        return CalibrationError(
+            found,
+            expected=expected,
+            where=self.path,
+            remedy="fetch the date's calibration archive again",
+        )
+
+
+def _frozen(matrix: Matrix) -> Matrix:
+    """Shared by every caller through the cache, so nobody may write into it."""
+    matrix.setflags(write=False)
+    return matrix

@@ -1,0 +1,212 @@
+"""Frames of KITTI raw: their names, their places on disk, and which of them are there."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, cast
+
+from xdistill.pipeline.kitti.errors import ImageError, KittiError, MissingFrameError, SplitError
+from xdistill.pipeline.kitti.images import image_size, read_image
+
+__all__ = [
+    "CAMERAS",
+    "Camera",
+    "Frame",
+    "ImageError",
+    "KittiError",
+    "MissingFrameError",
+    "SplitError",
+    "find_frames",
+    "image_path",
+    "image_size",
+    "present_indices",
+    "read_image",
+    "require_root",
+]
+
+Camera = Literal["l", "r"]
+CAMERAS: Mapping[Camera, str] = {"l": "image_02", "r": "image_03"}
+"""Folder of the left and of the right colour camera."""
+SUFFIXES = (".png", ".jpg")
+"""As published, and as users recompress it; where both are there the lossless one is read."""
+
+DRIVE = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+IMAGE_NAME = re.compile(r"(\d{10})\.(?:png|jpg)")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Frame:
+    """One image of one camera. As text it is a split line: ``<date>/<drive> 50 l``."""
+
+    drive: str
+    """Date and drive: ``2011_09_26/2011_09_26_drive_0013_sync``."""
+    index: int
+    """Frame number within the drive, from 0."""
+    camera: Camera
+    """``l`` is image_02, ``r`` is image_03."""
+
+    def __str__(self) -> str:
+        return f"{self.drive} {self.index} {self.camera}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a split line such as ``2011_09_26/2011_09_26_drive_0013_sync 0000000050 l``.
+
+        Raises:
+            SplitError: Not three fields, or one of them is not what it should be.
+        """
+        fields = text.split()
+        if (
+            len(fields) != 3
+            or not DRIVE.fullmatch(fields[0])
+            or not re.fullmatch("[0-9]{1,10}", fields[1])
+            or fields[2] not in CAMERAS
+        ):
+            raise SplitError(
+                f"{text.strip()!r} names no frame",
+                expected="date/drive, frame number, l or r: "
+                "2011_09_26/2011_09_26_drive_0013_sync 50 l",
+                remedy="correct the line",
+            )
+        return cls(fields[0], int(fields[1]), cast(Camera, fields[2]))
+
+    @property
+    def date(self) -> str:
+        """Folder of the drive's calibration: ``2011_09_26``."""
+        return self.drive.split("/")[0]
+
+    @property
+    def sequence(self) -> str:
+        """Drive and camera, as folder relative to the root and as group in the label store."""
+        return f"{self.drive}/{CAMERAS[self.camera]}"
+
+    @property
+    def key(self) -> str:
+        """The image's path relative to the root without ``data/`` and its extension."""
+        return f"{self.sequence}/{self.index:010d}"
+
+    def neighbour(self, offset: int) -> "Frame":
+        """The frame ``offset`` frames later (earlier where negative) of the same camera."""
+        return Frame(self.drive, self.index + offset, self.camera)
+
+
+def image_path(root: Path, frame: Frame) -> Path:
+    """The frame's image file, png or jpg.
+
+    Raises:
+        MissingFrameError: Neither is there.
+    """
+    folder = root / frame.sequence / "data"
+    for suffix in SUFFIXES:
+        path = folder / f"{frame.index:010d}{suffix}"
+        if path.is_file():
+            return path
+    raise MissingFrameError(
+        f"no image of frame {frame}",
+        expected=f"{frame.index:010d}.png or .jpg",
+        where=folder,
+        remedy="put the drive there, or take the frame out of the split",
+    )
+
+
+def require_root(root: Path) -> None:
+    """Check that the KITTI raw root is there.
+
+    Raises:
+        KittiError: It is not.
+    """
+    if not root.is_dir():
+        raise KittiError(
+            "no such folder",
+            expected="a KITTI raw root with <date>/<drive>/image_02/data/0000000000.png",
+            where=root.absolute(),
+            remedy="give it with --data, or set XDISTILL_DATA",
+        )
+
+
+def present_indices(root: Path, sequence: str) -> set[int]:
+    """Frame numbers of one drive and camera that have an image; empty where the folder is not."""
+    try:
+        names = os.listdir(root / sequence / "data")
+    except FileNotFoundError:
+        return set()
+    return {int(match[1]) for name in names if (match := IMAGE_NAME.fullmatch(name))}
+
+
+def find_frames(
+    root: Path, *, drives: Sequence[str] | None, cameras: Sequence[Camera]
+) -> list[Frame]:
+    """Every frame on disk of the given drives and cameras, sorted.
+
+    Args:
+        root: KITTI raw root.
+        drives: Drives by full or by short unique name (``2011_09_26_drive_0013_sync``,
+            ``0013``); None takes every drive.
+        cameras: ``l``, ``r`` or both.
+
+    Raises:
+        KittiError: The root or a drive is missing, a short name fits several drives, or there is
+            no frame.
+    """
+    require_root(root)
+    known = _drives(root)
+    chosen = known if drives is None else [_match(name, known, root) for name in drives]
+    frames: list[Frame] = []
+    for drive in sorted(set(chosen)):
+        found = [
+            Frame(drive, index, camera)
+            for camera in set(cameras)
+            for index in present_indices(root, f"{drive}/{CAMERAS[camera]}")
+        ]
+        if drives is not None and not found:
+            raise _no_frames(root / drive, cameras)
+        frames += sorted(found)
+    if not frames:
+        raise _no_frames(root, cameras)
+    return frames
+
+
+def _drives(root: Path) -> list[str]:
+    """Drives with a colour camera's folder, by full name."""
+    return sorted(
+        {
+            f"{folder.parent.parent.name}/{folder.parent.name}"
+            for camera in CAMERAS.values()
+            for folder in root.glob(f"*/*/{camera}")
+        }
+    )
+
+
+def _match(name: str, known: Sequence[str], root: Path) -> str:
+    """The one drive that a full or short name means."""
+    matches = [
+        drive
+        for drive in known
+        if name in (drive, drive.split("/")[1]) or f"_drive_{name}_" in drive
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    raise KittiError(
+        f"drive {name!r} fits {shorten(matches)}" if matches else f"no drive {name!r}",
+        expected=f"one of {shorten(known)}" if known else "folders <date>/<drive>/image_02",
+        where=root.absolute(),
+        remedy="give the full name" if matches else "check the name, or fetch the drive",
+    )
+
+
+def _no_frames(folder: Path, cameras: Sequence[Camera]) -> KittiError:
+    folders = " or ".join(CAMERAS[camera] for camera in cameras)
+    return KittiError(
+        "no frames",
+        expected=f"images {folders}/data/0000000000.png (or .jpg)",
+        where=folder.absolute(),
+        remedy="check --data and --camera",
+    )
+
+
+def shorten(names: Sequence[str], *, limit: int = 8) -> str:
+    """A list for a message: the first ``limit`` names and how many more there are."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

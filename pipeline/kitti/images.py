@@ -1,0 +1,125 @@
+"""Read images, and notice the truncated ones: OpenCV fills what is missing with grey, silently."""
+
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.pipeline.kitti.errors import ImageError
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_START = b"\xff\xd8"
+JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+"""A marker within entropy-coded data: stuffed zeros and restart markers belong to the data."""
+END_OF_IMAGE = 0xD9
+FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""JPEG markers of a frame header, which holds the size (ITU-T T.81, Table B.1)."""
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decode a PNG or JPEG file to RGB of shape (height, width, 3).
+
+    Raises:
+        ImageError: Not there, no PNG or JPEG, truncated, or a PNG whose checksums fail.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _error(path, f"cannot be read ({error.strerror})") from error
+    reason = _damage(data)
+    if reason is not None:
+        raise _error(path, reason)
+    # Orientation is ignored so that the decoded size is the header's.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise _error(path, f"cannot be decoded ({error.err})") from error
+    if image is None:
+        raise _error(path, "cannot be decoded")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width in pixels, from the header alone.
+
+    Raises:
+        ImageError: Not there, no PNG or JPEG, or cut short within its header.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(24)
+            if start.startswith(PNG_SIGNATURE):
+                width, height = struct.unpack(">II", start[16:])
+                return height, width
+            if start.startswith(JPEG_START):
+                file.seek(2)
+                while len(head := file.read(4)) == 4:
+                    marker, length = struct.unpack(">xBH", head)
+                    if marker in FRAME_HEADERS:
+                        height, width = struct.unpack(">xHH", file.read(5))
+                        return height, width
+                    file.seek(length - 2, 1)
+    except OSError as error:
+        raise _error(path, f"cannot be read ({error.strerror})") from error
+    except struct.error:
+        pass
+    raise _error(path, "has no complete PNG or JPEG header")
+
+
+def _damage(data: bytes) -> str | None:
+    """What is wrong with an encoded image; None for a whole PNG or JPEG."""
+    if data.startswith(PNG_SIGNATURE):
+        return _png_damage(data)
+    if data.startswith(JPEG_START):
+        return None if _has_jpeg_end(data) else f"is truncated: {len(data)} bytes, no end marker"
+    return "is empty" if not data else "is no PNG or JPEG"
+
+
+def _png_damage(data: bytes) -> str | None:
+    """Walk the chunks: each with its CRC, to the IEND chunk."""
+    position = len(PNG_SIGNATURE)
+    view = memoryview(data)
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data):
+            break
+        (crc,) = struct.unpack_from(">I", data, end)
+        name = data[position + 4 : position + 8]
+        if zlib.crc32(view[position + 4 : end]) != crc:
+            return f"is damaged: the checksum of its {name!r} chunk fails"
+        if name == b"IEND":
+            return None
+        position = end + 4
+    return f"is truncated: {len(data)} bytes, no IEND chunk"
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Walk the segments and scans to the end-of-image marker.
+
+    Thumbnails in a header have an end marker of their own, so looking for its bytes is not enough.
+    """
+    position = 2
+    while match := JPEG_MARKER.search(data, position):
+        marker = match[1][0]
+        if marker == END_OF_IMAGE:
+            return True
+        position = match.end()
+        if position + 2 > len(data):
+            return False
+        position += struct.unpack_from(">H", data, position)[0]
+    return False
+
+
+def _error(path: Path, reason: str) -> ImageError:
+    return ImageError(
+        f"{path.name} {reason}",
+        expected="a whole PNG or JPEG image",
+        where=path,
+        remedy="fetch this file again",
+    )

@@ -1,0 +1,112 @@
+"""Recorded poses (oxts): where the car was, and how a camera moved between two frames."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.pipeline.kitti.calibration import Matrix, read_calibration
+from xdistill.pipeline.kitti.errors import PoseError
+from xdistill.pipeline.kitti.frames import Frame
+
+EARTH_RADIUS_M = 6378137.0
+"""Equatorial radius of the Mercator projection in the KITTI development kit."""
+FIELDS = 30
+"""Numbers in one oxts record; the first six are the pose, the ninth the forward speed."""
+
+
+def read_record(root: Path, drive: str, index: int) -> NDArray[np.float64]:
+    """One oxts record (30,): latitude and longitude in degrees, altitude in m, roll, pitch and yaw
+    in radians, then speeds, accelerations and rates.
+
+    Raises:
+        PoseError: The record is missing or has another form.
+    """
+    path = _folder(root, drive) / f"{index:010d}.txt"
+    try:
+        fields = path.read_text(encoding="ascii").split()
+        record = np.array([float(field) for field in fields])
+    except (OSError, ValueError) as error:
+        raise _error(path, drive, f"no oxts record of frame {index} ({error})") from error
+    if record.shape != (FIELDS,) or not np.isfinite(record).all():
+        raise _error(path, drive, f"an oxts record of {len(record)} numbers")
+    return record
+
+
+def read_pose(root: Path, drive: str, index: int) -> Matrix:
+    """Transform (4, 4) of the inertial unit to the world, metres.
+
+    Mercator projection scaled at the latitude of the drive's first record, rotation Rz Ry Rx
+    (Geiger et al., IJRR 2013). The world's x is east, y north, z up.
+
+    Raises:
+        PoseError: A record is missing or has another form.
+    """
+    latitude, longitude, altitude, roll, pitch, yaw = read_record(root, drive, index)[:6]
+    # Absolute, so that the cache stays right when the process changes its folder.
+    scale = np.cos(np.radians(_first_latitude(root.absolute(), drive)))
+    pose = np.eye(4)
+    pose[:3, :3] = _rotation(2, yaw) @ _rotation(1, pitch) @ _rotation(0, roll)
+    pose[:3, 3] = (
+        scale * EARTH_RADIUS_M * np.radians(longitude),
+        scale * EARTH_RADIUS_M * np.log(np.tan(np.radians(90.0 + latitude) / 2)),
+        altitude,
+    )
+    return pose
+
+
+def camera_motion(root: Path, target: Frame, source: Frame) -> Matrix:
+    """Transform (4, 4) of points in the target camera to the source camera, T(t->s), metres.
+
+    Raises:
+        PoseError: A record is missing, or the frames are of different drives.
+        CalibrationError: The date's calibration is missing or incomplete.
+    """
+    if target.drive != source.drive:
+        raise PoseError(
+            f"frames {target} and {source}",
+            expected="two frames of one drive",
+            remedy="poses of different drives have no common world",
+        )
+    calibration = read_calibration(root, target.date)
+    target_to_world = read_pose(root, target.drive, target.index) @ np.linalg.inv(
+        calibration.imu_to_camera(target.camera)
+    )
+    source_to_world = read_pose(root, source.drive, source.index) @ np.linalg.inv(
+        calibration.imu_to_camera(source.camera)
+    )
+    return np.linalg.inv(source_to_world) @ target_to_world
+
+
+def _rotation(axis: int, angle: float) -> Matrix:
+    """Rotation (3, 3) about one axis by ``angle`` radians, counter-clockwise."""
+    second, third = (axis + 1) % 3, (axis + 2) % 3
+    result = np.eye(3)
+    result[second, second] = result[third, third] = np.cos(angle)
+    result[third, second] = np.sin(angle)
+    result[second, third] = -np.sin(angle)
+    return result
+
+
+@lru_cache(maxsize=512)
+def _first_latitude(root: Path, drive: str) -> float:
+    """Latitude, in degrees, of the drive's first record on disk."""
+    folder = _folder(root, drive)
+    records = sorted(path.stem for path in folder.glob("*.txt") if path.stem.isdecimal())
+    if not records:
+        raise _error(folder, drive, "no oxts records")
+    return float(read_record(root, drive, int(records[0]))[0])
+
+
+def _folder(root: Path, drive: str) -> Path:
+    return root / drive / "oxts" / "data"
+
+
+def _error(path: Path, drive: str, found: str) -> PoseError:
+    return PoseError(
+        found,
+        expected=f"{FIELDS} numbers",
+        where=path,
+        remedy=f"fetch the oxts records of {drive}, or train with a pose network",
+    )

@@ -1,0 +1,129 @@
+"""Split lists: which frames a command works on, by file or by published name."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from xdistill.manifests import loader
+from xdistill.manifests.fetch import cache_folder, fetch
+from xdistill.pipeline.kitti.errors import MissingFrameError, SplitError
+from xdistill.pipeline.kitti.frames import Frame, present_indices, require_root, shorten
+
+SPLITS_VARIABLE = "XDISTILL_SPLITS"
+"""Names a folder laid out as published: ``eigen/test_files.txt`` and so on."""
+
+
+def read_split(path: Path) -> list[Frame]:
+    """Read a split file of the eigen_zhou form, one frame a line; blank lines are skipped.
+
+    Raises:
+        SplitError: Missing, not text, empty, or a line that names no frame (its number is given).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SplitError(
+            f"the split cannot be read ({error})",
+            expected="a text file with one frame a line",
+            where=path,
+            remedy="check the path",
+        ) from error
+    frames = [
+        _parse(line, number, path) for number, line in enumerate(lines, start=1) if line.strip()
+    ]
+    if not frames:
+        raise SplitError(
+            "the split is empty",
+            expected="one frame a line: 2011_09_26/2011_09_26_drive_0013_sync 50 l",
+            where=path,
+            remedy="give another split",
+        )
+    return frames
+
+
+def _parse(line: str, number: int, path: Path) -> Frame:
+    try:
+        return Frame.parse(line)
+    except SplitError as error:
+        message = f"line {number}: {error}\n  where: {path}"
+        raise SplitError(message) from None
+
+
+def resolve_split(name_or_path: str) -> Path:
+    """The file of a split that is given by published name or by path.
+
+    A published list is taken from the folder in XDISTILL_SPLITS, else from the cache folder, else
+    fetched into it; its sha256 is checked each time.
+
+    Raises:
+        SplitError: Neither a published name nor an existing file.
+        FetchError: The published list cannot be had, or is not the published one.
+    """
+    known = loader.names("splits")
+    if name_or_path not in known:
+        path = Path(name_or_path)
+        if path.is_file():
+            return path
+        raise SplitError(
+            f"no split {name_or_path!r}",
+            expected=f"the path of a split file, or one of {', '.join(known)}",
+            where=path.absolute(),
+            remedy="check the spelling",
+        )
+    manifest = loader.load("splits", name_or_path)
+    own_folder = os.environ.get(SPLITS_VARIABLE)
+    target = Path(own_folder or "") / manifest["file"]
+    if not own_folder or not target.is_file():
+        target = cache_folder() / "splits" / manifest["file"]
+    return fetch(manifest["address"], target, sha256=manifest["sha256"])
+
+
+def load_split(name_or_path: str) -> list[Frame]:
+    """Read the frames of a split given by published name or by path.
+
+    Raises:
+        SplitError: Unknown, empty or malformed.
+        FetchError: A published list cannot be had.
+    """
+    return read_split(resolve_split(name_or_path))
+
+
+def missing_frames(root: Path, frames: Iterable[Frame]) -> list[Frame]:
+    """Those of the frames that have no image, in the order given.
+
+    Raises:
+        KittiError: The root is missing.
+    """
+    require_root(root)
+    present: dict[str, set[int]] = {}
+    missing = []
+    for frame in frames:
+        if frame.sequence not in present:
+            present[frame.sequence] = present_indices(root, frame.sequence)
+        if frame.index not in present[frame.sequence]:
+            missing.append(frame)
+    return missing
+
+
+def require_frames(root: Path, frames: Sequence[Frame]) -> None:
+    """Check that every frame has an image.
+
+    Raises:
+        KittiError: The root is missing.
+        MissingFrameError: Frames are missing: how many, of which drives.
+    """
+    missing = missing_frames(root, frames)
+    if missing:
+        raise MissingFrameError(
+            f"{len(missing)} of {len(frames)} frames have no image: {by_drive(missing)}",
+            expected="an image for every frame of the split",
+            where=root.absolute(),
+            remedy="fetch these drives, or give a split without them",
+        )
+
+
+def by_drive(frames: Iterable[Frame]) -> str:
+    """Drives and how many of the frames each has, most first, for a message."""
+    counts = Counter(frame.drive for frame in frames)
+    return shorten([f"{drive} ({count})" for drive, count in counts.most_common()])

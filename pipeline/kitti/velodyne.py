@@ -1,0 +1,101 @@
+"""LiDAR scans, and the sparse depth maps they give in a camera."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.pipeline.kitti.calibration import Calibration
+from xdistill.pipeline.kitti.errors import ScanError
+from xdistill.pipeline.kitti.frames import Camera, Frame
+
+POINT_BYTES = 16
+"""x, y, z, reflectance as little-endian float32."""
+
+DepthConvention = Literal["velodyne_x", "camera_z"]
+"""What a pixel's depth is: the common evaluation protocol takes the velodyne's forward coordinate,
+the camera's own z differs from it by about 0.27 m."""
+
+
+def scan_path(root: Path, frame: Frame) -> Path:
+    """The frame's velodyne scan, there or not."""
+    return root / frame.drive / "velodyne_points" / "data" / f"{frame.index:010d}.bin"
+
+
+def read_scan(path: Path) -> NDArray[np.float32]:
+    """Points (N, 4): x forward, y left, z up in metres, and reflectance.
+
+    Raises:
+        ScanError: Missing, empty, or cut short within a point.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _error(path, f"the scan cannot be read ({error.strerror})") from error
+    if not data or len(data) % POINT_BYTES:
+        raise _error(path, f"a scan of {len(data)} bytes")
+    return np.frombuffer(data, "<f4").reshape(-1, 4)
+
+
+def project_scan(
+    points: NDArray[np.float32],
+    calibration: Calibration,
+    camera: Camera,
+    *,
+    size: tuple[int, int],
+    depth: DepthConvention,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Project a scan into a camera: one depth for each pixel that a point falls on.
+
+    Points ahead of the velodyne (x > 0) and of the camera; pixel = round(u) - 1, round(v) - 1; the
+    nearest point of a pixel wins.
+
+    Args:
+        points: Scan of shape (N, 4), metres.
+        calibration: Calibration of the scan's date.
+        camera: Camera to project into.
+        size: Height and width of the camera's rectified image, in pixels.
+        depth: Which coordinate is the depth.
+
+    Returns:
+        Rows, columns and depths in metres, in row-major order of the pixels.
+    """
+    forward = points[points[:, 0] > 0, :3].astype(np.float64)
+    projection = calibration.velo_to_pixels(camera)
+    projected = forward @ projection[:, :3].T + projection[:, 3]
+    ahead = projected[:, 2] > 0
+    forward, projected = forward[ahead], projected[ahead]
+    # Minus 1 because the calibration counts pixels from 1.
+    pixels = np.round(projected[:, :2] / projected[:, 2:]) - 1
+    values = forward[:, 0] if depth == "velodyne_x" else projected[:, 2]
+    inside = ((pixels >= 0) & (pixels < (size[1], size[0]))).all(axis=1)
+    key = (pixels[inside, 1] * size[1] + pixels[inside, 0]).astype(np.int64)
+    values = values[inside]
+    order = np.lexsort((values, key))
+    key, first = np.unique(key[order], return_index=True)
+    return key // size[1], key % size[1], values[order][first]
+
+
+def depth_map(
+    points: NDArray[np.float32],
+    calibration: Calibration,
+    camera: Camera,
+    *,
+    size: tuple[int, int],
+    depth: DepthConvention,
+) -> NDArray[np.float32]:
+    """The projected scan as an image (height, width) in metres; 0 where no point falls."""
+    rows, columns, values = project_scan(points, calibration, camera, size=size, depth=depth)
+    result = np.zeros(size, np.float32)
+    result[rows, columns] = values
+    return result
+
+
+def _error(path: Path, found: str) -> ScanError:
+    return ScanError(
+        found,
+        expected=f"a multiple of {POINT_BYTES} bytes: x, y, z, reflectance as float32",
+        where=path,
+        remedy="fetch this scan again",
+    )

@@ -1,0 +1,217 @@
+"""What a run has to do: requested frames, less what the store already holds, as shard tasks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from xdistill.manifests.errors import XDistillError
+from xdistill.pipeline.kitti.frames import Frame, image_path
+from xdistill.pipeline.kitti.images import image_size
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
+
+BYTES_PER_PIXEL = 0.026
+"""Compressed size of real label maps: 12 KB a frame of 1242x375 (docs/store.md)."""
+
+
+class PlanError(XDistillError, ValueError):
+    """A request that leaves nothing to do or cannot be divided."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One shard of one sequence: the unit of work, of writing and of commit."""
+
+    number: int
+    """Position among all shards of the request, finished ones included."""
+    sequence: str
+    """Store folder: date, drive and camera."""
+    shard: int
+    """Number of the shard along the frame axis."""
+    frames: tuple[Frame, ...]
+    """Frames still to be labelled, ascending."""
+    length: int
+    """Frame-axis length T that the run needs: highest requested frame number + 1."""
+    size: tuple[int, int]
+    """Native (height, width) in pixels of the sequence."""
+    arrays: tuple[str, ...] = ("classes",)
+    """What a frame must have to be done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The division of a request into tasks."""
+
+    requested: int
+    """Frames asked for."""
+    done: int
+    """Frames of the request that the store already holds."""
+    retried: int
+    """Frames of the request that failed in an earlier run."""
+    sequences: int
+    """Sequences the request touches."""
+    tasks: tuple[Task, ...]
+    """What is left, in sequence and shard order."""
+
+    @property
+    def pending(self) -> int:
+        """Frames left to label."""
+        return sum(len(task.frames) for task in self.tasks)
+
+    @property
+    def bytes(self) -> int:
+        """Estimated bytes the pending frames will take in the store."""
+        return round(
+            sum(len(task.frames) * task.size[0] * task.size[1] for task in self.tasks)
+            * BYTES_PER_PIXEL
+        )
+
+
+def make_plan(
+    root: Path,
+    frames: Sequence[Frame],
+    *,
+    store: LabelStore | None,
+    arrays: Sequence[str] = ("classes",),
+) -> Plan:
+    """Divide the requested frames into shard tasks, leaving out what is committed.
+
+    Args:
+        root: KITTI raw root.
+        frames: Requested frames, in any order; repeats count once.
+        store: The store as it is, or None where there is none yet.
+        arrays: What a frame must have to be done: ``classes``, and ``confidence`` if wanted.
+
+    Raises:
+        PlanError: No frame was asked for.
+        ImageError: No image of a sequence can be measured.
+    """
+    if not frames:
+        raise PlanError(
+            "no frame to label",
+            expected="at least one image under image_02/data or image_03/data",
+            where=root,
+            remedy="check --data, --drive, --split and --camera",
+        )
+    ordered = sorted(set(frames), key=lambda frame: (frame.sequence, frame.index))
+    parts = []
+    shards = 0
+    for sequence, group in groupby(ordered, key=lambda frame: frame.sequence):
+        part = _plan_sequence(
+            root, sequence, list(group), store=store, arrays=tuple(arrays), number=shards
+        )
+        parts.append(part)
+        shards += part.shards
+    return Plan(
+        requested=len(ordered),
+        done=sum(part.done for part in parts),
+        retried=sum(part.retried for part in parts),
+        sequences=len(parts),
+        tasks=tuple(task for part in parts for task in part.tasks),
+    )
+
+
+class _SequencePlan(NamedTuple):
+    """One sequence's share of a plan."""
+
+    shards: int
+    done: int
+    retried: int
+    tasks: list[Task]
+
+
+def _plan_sequence(
+    root: Path,
+    sequence: str,
+    members: list[Frame],
+    *,
+    store: LabelStore | None,
+    arrays: tuple[str, ...],
+    number: int,
+) -> _SequencePlan:
+    done = done_frames(store, sequence, arrays)
+    failed = _failed_frames(store, sequence)
+    pending = [frame for frame in members if frame.index not in done]
+    numbers = _number_shards(members, start=number)
+    tasks = []
+    if pending:
+        size = _size(root, sequence, pending, store=store)
+        tasks = [
+            Task(
+                number=numbers[shard],
+                sequence=sequence,
+                shard=shard,
+                frames=tuple(part),
+                length=members[-1].index + 1,
+                size=size,
+                arrays=arrays,
+            )
+            for shard, part in groupby(pending, key=_shard)
+        ]
+    return _SequencePlan(
+        shards=len(numbers),
+        done=len(members) - len(pending),
+        retried=sum(frame.index in failed for frame in pending),
+        tasks=tasks,
+    )
+
+
+def _shard(frame: Frame) -> int:
+    return frame.index // SHARD_FRAMES
+
+
+def _number_shards(members: Sequence[Frame], *, start: int) -> dict[int, int]:
+    """Positions of a sequence's shards among all shards of the request."""
+    shards = sorted({_shard(frame) for frame in members})
+    return {shard: start + position for position, shard in enumerate(shards)}
+
+
+def done_frames(store: LabelStore | None, sequence: str, arrays: Sequence[str]) -> set[int]:
+    """Frame numbers of a sequence that are committed in every one of the arrays."""
+    if store is None or not all(store.has(sequence, name) for name in arrays):
+        return set()
+    committed = [store.array(sequence, name).committed().nonzero()[0].tolist() for name in arrays]
+    return set.intersection(*map(set, committed))
+
+
+def _failed_frames(store: LabelStore | None, sequence: str) -> set[int]:
+    if store is None or not store.has(sequence, "classes"):
+        return set()
+    return set(store.array(sequence, "classes").failed().nonzero()[0].tolist())
+
+
+def _size(
+    root: Path, sequence: str, pending: Sequence[Frame], *, store: LabelStore | None
+) -> tuple[int, int]:
+    """Native size from the store, else from the first image that can be measured."""
+    if store is not None and store.has(sequence, "classes"):
+        return store.array(sequence, "classes").size
+    errors = []
+    for frame in pending:
+        try:
+            return image_size(image_path(root, frame))
+        except XDistillError as error:
+            # A damaged first frame must not block the rest of its drive.
+            errors.append(error)
+    raise errors[0]
+
+
+def select_part(tasks: Sequence[Task], part: str | None) -> tuple[Task, ...]:
+    """The share ``i/n`` (1-based) of the tasks, for job arrays; every shard has one owner.
+
+    Raises:
+        PlanError: Not of the form i/n with 1 <= i <= n.
+    """
+    if part is None:
+        return tuple(tasks)
+    number, _, count = part.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise PlanError(
+            f"--part {part}",
+            expected="i/n with 1 <= i <= n, such as 1/8",
+            remedy="number the jobs of an array from 1",
+        )
+    # By position among all shards of the request, done ones included: the shares of the other
+    # jobs do not move while they work.
+    return tuple(task for task in tasks if task.number % int(count) == int(number) - 1)

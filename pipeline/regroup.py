@@ -1,0 +1,146 @@
+"""Materialise a grouping scheme beside the classes, under the same commit protocol."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from xdistill.grouping.classes import cityscapes
+from xdistill.grouping.remap import remap
+from xdistill.grouping.scheme import Scheme
+from xdistill.pipeline.console import usable_cores
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegroupTask:
+    """One shard whose classes are committed and whose groups are not."""
+
+    sequence: str
+    """Store folder: date, drive and camera."""
+    shard: int
+    """Number of the shard along the frame axis."""
+    frames: tuple[int, ...]
+    """Frame numbers to remap."""
+
+
+def plan_regroup(store: LabelStore, scheme: Scheme) -> list[RegroupTask]:
+    """The shards that lack groups for committed classes.
+
+    Raises:
+        LabelStoreError: The store has an array of this name made with another table.
+    """
+    return [
+        task
+        for sequence in store.sequences()
+        if store.has(sequence, "classes")
+        for task in _plan_sequence(store, sequence, scheme)
+    ]
+
+
+def _plan_sequence(store: LabelStore, sequence: str, scheme: Scheme) -> Iterator[RegroupTask]:
+    pending = store.array(sequence, "classes").committed().copy()
+    if store.has(sequence, scheme.array):
+        groups = store.array(sequence, scheme.array)
+        check_table(groups.attributes, scheme, where=f"{store.path}/{sequence}/{scheme.array}")
+        done = groups.committed()
+        pending[: len(done)] &= ~done[: len(pending)]
+    frames = pending.nonzero()[0]
+    for shard in sorted(set((frames // SHARD_FRAMES).tolist())):
+        members = frames[frames // SHARD_FRAMES == shard].tolist()
+        yield RegroupTask(sequence=sequence, shard=shard, frames=tuple(members))
+
+
+def check_table(attributes: Mapping[str, object], scheme: Scheme, *, where: str) -> None:
+    """Refuse groups of the same name made with another table.
+
+    Raises:
+        LabelStoreError: The recorded table differs from the scheme's.
+    """
+    if attributes.get("table") != list(scheme.table):
+        raise LabelStoreError(
+            f"{scheme.array} was made with the table {attributes.get('table')}",
+            expected=f"scheme {scheme.name!r}: {list(scheme.table)}",
+            where=where,
+            remedy="give your scheme another name in its TOML file, and regroup with that",
+        )
+
+
+def stored_scheme(attributes: Mapping[str, Any]) -> Scheme:
+    """The scheme that a groups array was made with, from its own attributes.
+
+    Groups are coloured as their first class.
+    """
+    table = tuple(attributes["table"])
+    colours = cityscapes().colours
+    return Scheme(
+        name=attributes["scheme"],
+        groups=tuple(attributes["groups"]),
+        table=table,
+        colours=tuple(colours[table.index(group)] for group in range(len(attributes["groups"]))),
+    )
+
+
+def regroup(
+    store: LabelStore,
+    scheme: Scheme,
+    *,
+    tasks: Sequence[RegroupTask],
+    advance: Callable[[int], object] = lambda count: None,
+) -> int:
+    """Write ``groups_<scheme>`` for the tasks, one shard a core at a time.
+
+    Args:
+        store: Opened for writing.
+        scheme: The grouping table; recorded in the array's attributes.
+        tasks: From ``plan_regroup``.
+        advance: Called with the number of frames finished, for progress.
+
+    Returns:
+        Frames written; less than planned where another process held a shard.
+
+    Raises:
+        LabelStoreError: A class map does not match its checksum, or the store cannot be written.
+    """
+    written = 0
+    # Decompression, look-up and writing all release the interpreter, so threads do. Each works
+    # on one shard, which bounds the memory whatever the number of frames.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        waiting = iter(tasks)
+        running = {
+            pool.submit(_regroup_shard, store, scheme, task): task
+            for task in islice(waiting, usable_cores())
+        }
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                task = running.pop(future)
+                written += future.result()
+                advance(len(task.frames))
+                for following in islice(waiting, 1):
+                    running[pool.submit(_regroup_shard, store, scheme, following)] = following
+    return written
+
+
+def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int:
+    classes = store.array(task.sequence, "classes")
+    groups = store.ensure_array(
+        task.sequence,
+        scheme.array,
+        length=classes.length,
+        size=classes.size,
+        values=len(scheme.groups),
+        attributes={
+            "scheme": scheme.name,
+            "groups": list(scheme.groups),
+            "table": list(scheme.table),
+            "source_fingerprint": store.fingerprint,
+        },
+    )
+    with groups.lease(task.shard) as held:
+        if not held:
+            return 0
+        maps = {index: remap(classes.read(index), scheme) for index in task.frames}
+        groups.write_shard(task.shard, maps)
+        return len(maps)

@@ -1,0 +1,214 @@
+"""``xd-pipeline segment``."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xdistill.pipeline import console
+from xdistill.pipeline.choice import TeacherChoice, choose, teacher_options
+
+if TYPE_CHECKING:
+    from xdistill.pipeline.kitti.frames import Camera, Frame
+    from xdistill.pipeline.plan import Plan, Task
+    from xdistill.pipeline.segment import Outcome
+    from xdistill.pipeline.store import LabelStore
+    from xdistill.teachers.protocol import Teacher
+
+CAMERAS: "dict[str, tuple[Camera, ...]]" = {"l": ("l",), "r": ("r",), "both": ("l", "r")}
+
+
+@click.command("segment", cls=console.Command)
+@console.data_option
+@console.store_option
+@teacher_options
+@click.option("--split", help="Split file or name: label its frames only.")
+@click.option("--drive", "drives", multiple=True, help="Drive to label; may be repeated.")
+@click.option(
+    "--camera",
+    type=click.Choice(list(CAMERAS)),
+    default="l",
+    show_default=True,
+    help="l is image_02, r is image_03; a split's own column wins.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Frames the teacher sees at once (1 unless given).",
+)
+@click.option("--part", help="Share i/n of the shards, for job arrays.")
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--dask-workers", type=click.IntRange(min=1), help="Run on N local processes.")
+@click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")
+@console.examples(
+    "xd-pipeline segment --data kitti --teacher ocrnet-hr48 --device cuda",
+    "xd-pipeline segment --teacher png:my_labels --ids label --drive 2011_09_26_drive_0013_sync",
+    "xd-pipeline segment --split kitti-eigen-zhou-train --plan",
+)
+def segment(
+    data: Path,
+    store: Path,
+    split: str | None,
+    drives: tuple[str, ...],
+    camera: str,
+    batch_size: int,
+    part: str | None,
+    only_plan: bool,
+    dask_workers: int | None,
+    dask: str | None,
+    **teacher: Any,
+) -> None:
+    """Run the teacher over KITTI, once, into a label store.
+
+    Does only what is missing: run it again after an interruption, or with a larger split. Frames
+    that cannot be read are named at the end (exit status 1) and tried again by the next run.
+    """
+    from xdistill.pipeline.plan import make_plan, select_part
+    from xdistill.pipeline.segment import Outcome
+    from xdistill.pipeline.store import LabelStore
+
+    choice = choose(**teacher)
+    frames = select_frames(data, split=split, drives=drives, camera=camera)
+    existing = LabelStore.open(store) if store.exists() else None
+    arrays = ("classes", "confidence") if teacher["confidence"] else ("classes",)
+    plan = make_plan(data, frames, store=existing, arrays=arrays)
+    tasks = select_part(plan.tasks, part)
+    click.echo(_plan_text(plan))
+    if only_plan:
+        click.echo(f"next: the same command without --plan writes them to {store}")
+        return
+    loaded = choice.load()
+    if existing is not None:
+        existing.require_teacher(teacher=loaded.record, fingerprint=loaded.fingerprint)
+    outcome = Outcome()
+    if tasks:
+        target = LabelStore.open_for_writing(
+            store,
+            teacher=loaded.record,
+            fingerprint=loaded.fingerprint,
+            # Shares of a job array never meet in a shard: they can do without locks.
+            locking="if available" if part else "required",
+        )
+        with console.progress(total=sum(len(task.frames) for task in tasks), unit="frame") as bar:
+            run = _Run(data=data, tasks=tasks, outcome=outcome, batch_size=batch_size, bar=bar)
+            if dask or dask_workers:
+                run.on_cluster(store, choice, address=dask, workers=dask_workers)
+            else:
+                run.here(target, loaded)
+    _finish(plan, store, outcome, part=part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """One run of the tasks, in this process or on a cluster."""
+
+    data: Path
+    tasks: "tuple[Task, ...]"
+    outcome: "Outcome"
+    batch_size: int
+    bar: Any
+
+    def here(self, store: "LabelStore", teacher: "Teacher") -> None:
+        from xdistill.pipeline.segment import segment as label
+
+        with _told_when_interrupted(self.outcome):
+            label(
+                self.data,
+                store,
+                teacher=teacher,
+                tasks=self.tasks,
+                outcome=self.outcome,
+                batch_size=self.batch_size,
+                advance=self.bar.update,
+            )
+
+    def on_cluster(
+        self, store: Path, choice: TeacherChoice, *, address: str | None, workers: int | None
+    ) -> None:
+        from xdistill.pipeline.cluster import connect, segment_on
+
+        client_of = connect(address=address, workers=workers)
+        with _told_when_interrupted(self.outcome), client_of as client:
+            segment_on(
+                client,
+                self.data,
+                store,
+                teacher=choice,
+                tasks=self.tasks,
+                outcome=self.outcome,
+                batch_size=self.batch_size,
+                advance=self.bar.update,
+            )
+
+
+@contextmanager
+def _told_when_interrupted(outcome: "Outcome") -> Iterator[None]:
+    """Ctrl-C ends with a line instead of a traceback; what is finished was committed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.note(
+            f"interrupted: {outcome.labelled} frames were labelled and are kept; "
+            "the same command goes on with the rest"
+        )
+        sys.exit(130)
+
+
+def select_frames(
+    data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
+) -> "list[Frame]":
+    """The frames of a split, of named drives, or everything found.
+
+    Raises:
+        MissingFrameError: The split names frames that are not there.
+        UsageError: Both a split and drives were given.
+    """
+    from xdistill.pipeline.kitti.frames import find_frames
+    from xdistill.pipeline.kitti.splits import load_split, require_frames
+
+    if split and drives:
+        raise click.UsageError("--split and --drive exclude each other: give one of them")
+    if split:
+        frames = load_split(split)
+        require_frames(data, frames)
+        return frames
+    return find_frames(data, drives=drives or None, cameras=CAMERAS[camera])
+
+
+def _plan_text(plan: "Plan") -> str:
+    shards = len(plan.tasks)
+    lines = [
+        f"requested  {plan.requested:>7} frames in {plan.sequences} sequences",
+        f"done       {plan.done:>7} frames",
+        f"to do      {plan.pending:>7} frames in {shards} shards, "
+        f"about {plan.bytes / 1e6:.1f} MB",
+    ]
+    if plan.retried:
+        lines.append(f"again      {plan.retried:>7} frames of these failed before")
+    return "\n".join(lines)
+
+
+def _finish(plan: "Plan", store: Path, outcome: "Outcome", *, part: str | None) -> None:
+    """Say what was done and what comes next; exit status 1 where frames failed."""
+    for frame, reason in sorted(outcome.failures.items()):
+        click.echo(f"failed: {frame}: {reason}")
+    if not plan.tasks:
+        click.echo(f"nothing to do: all {plan.requested} frames are in {store}")
+    else:
+        click.echo(
+            f"labelled {outcome.labelled} frames, {len(outcome.failures)} failed, "
+            f"{plan.done} were there; wrote {store}"
+        )
+    if outcome.left_to_others:
+        click.echo(f"left {outcome.left_to_others} frames to another running process")
+    if part:
+        click.echo(f"this was part {part}; the next step waits for the other parts")
+    if outcome.failures:
+        click.echo("next: mend or remove the frames above, and run the same command again")
+        sys.exit(1)
+    click.echo(f"next: xd-pipeline regroup --store {store} --scheme 4")

@@ -1,0 +1,305 @@
+"""One label array of a store: its frames, what is committed of them, and the way in."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.pipeline import atomic
+from xdistill.pipeline.store import commit, shard
+from xdistill.pipeline.store.description import (
+    COMMIT_SUFFIX,
+    COUNTS_SUFFIX,
+    SHARD_FRAMES,
+    Description,
+)
+from xdistill.pipeline.store.errors import (
+    REPAIR,
+    CorruptLabelsError,
+    LabelStoreError,
+    UncommittedFrameError,
+    writing,
+)
+from xdistill.pipeline.store.leases import Leases
+from xdistill.pipeline.store.shard import Labels, ShardError
+
+
+class LabelArray:
+    """The labels (T, H, W) of one sequence under one name, opened by a ``LabelStore``."""
+
+    def __init__(self, sequence: Path, description: Description, leases: Leases | None) -> None:
+        self.folder = sequence / description.name
+        self._description = description
+        self._leases = leases
+        self._words_folder = sequence / (description.name + COMMIT_SUFFIX)
+        self._counts_folder = sequence / (description.name + COUNTS_SUFFIX)
+
+    @property
+    def name(self) -> str:
+        """``classes``, ``confidence``, ``groups_4``."""
+        return self._description.name
+
+    @property
+    def length(self) -> int:
+        """T, the highest frame number + 1."""
+        return self._description.length
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self._description.size
+
+    @property
+    def values(self) -> int:
+        """Labels are 0 to ``values`` - 1, or 255."""
+        return self._description.values
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What the array was created with: the grouping table, the source's fingerprint."""
+        return self._description.attributes
+
+    @property
+    def shards(self) -> int:
+        """Number of shards, each of 64 frames."""
+        return self._description.shards
+
+    def committed(self) -> NDArray[np.bool_]:
+        """Which frames have labels, (T,).
+
+        Raises:
+            CorruptLabelsError: A commit record is damaged.
+        """
+        return commit.is_done(self.words())
+
+    def failed(self) -> NDArray[np.bool_]:
+        """Which frames could not be labelled when last tried, (T,).
+
+        Raises:
+            CorruptLabelsError: A commit record is damaged.
+        """
+        return commit.is_failed(self.words())
+
+    def words(self) -> commit.Words:
+        """The commit words, (T,)."""
+        parts = [commit.read_words(self._words_folder, index) for index in range(self.shards)]
+        return np.concatenate(parts)[: self.length]
+
+    def counts(self) -> commit.Counts:
+        """How often each value occurs in each frame, (T, values + 1), ignore last.
+
+        Frames that are not committed have zeros.
+
+        Raises:
+            CorruptLabelsError: A commit record is damaged.
+        """
+        parts = [
+            commit.read_counts(self._counts_folder, index, values=self.values)
+            for index in range(self.shards)
+        ]
+        counts = np.concatenate(parts)[: self.length]
+        counts[~self.committed()] = 0
+        return counts
+
+    def read(self, index: int) -> Labels:
+        """The labels (H, W) of a committed frame, checked against its commit.
+
+        Raises:
+            UncommittedFrameError: The frame has no labels.
+            CorruptLabelsError: The pixels are not those that were committed.
+        """
+        number, slot = self._place(index)
+        word = commit.read_words(self._words_folder, number)[slot]
+        if not word & commit.DONE:
+            raise UncommittedFrameError(
+                f"{self._named(index)} has no labels",
+                where=self.folder,
+                remedy="run xd-pipeline segment (classes) or regroup (groups) on this store",
+            )
+        try:
+            chunk = shard.read_chunk(self._shard_path(number), slot)
+            if chunk is None:
+                raise ShardError("the frame is missing from its shard")
+            labels = shard.decode_frame(chunk, self.size)
+            if not commit.matches(labels, word):
+                raise ShardError("not the pixels that were committed")
+        except ShardError as error:
+            self._corrupt(index, error)
+        return labels
+
+    @contextmanager
+    def lease(self, index: int) -> Iterator[bool]:
+        """Try to get shard ``index`` for oneself; yields False where another writer has it.
+
+        Ask ``committed()`` again inside: the writer before may just have done the work.
+
+        Raises:
+            LabelStoreError: Opened for reading, read-only, or a file system without locks.
+        """
+        with self._writable().lease(self.folder, index) as held:
+            yield held
+
+    def write_shard(
+        self, index: int, frames: Mapping[int, Labels], *, failed: Collection[int] = ()
+    ) -> None:
+        """Commit frames of one shard; whatever is committed already keeps its pixels.
+
+        The first commit of a frame stands: given again, the frame is left as it is. Only
+        ``retract`` makes room for other pixels.
+
+        Args:
+            index: The shard, holding frames 64 * index to 64 * index + 63.
+            frames: Labels (H, W) uint8 by frame number.
+            failed: Frames that could not be labelled; the next run tries them again.
+
+        Raises:
+            LabelStoreError: A frame has another size or an unknown label value, another process
+                writes this shard, or the disk is full or read-only. Nothing committed is lost.
+        """
+        for frame in (*frames, *failed):
+            if self._place(frame)[0] != index:
+                raise ValueError(f"frame {frame} is not in shard {index}")
+        with self._exclusively(index):
+            words = commit.read_words(self._words_folder, index)
+            done = commit.is_done(words)
+            new = {f % SHARD_FRAMES: f for f in frames if not done[f % SHARD_FRAMES]}
+            news = {f % SHARD_FRAMES for f in failed} - set(new) - set(done.nonzero()[0].tolist())
+            if new or not commit.is_failed(words)[list(news)].all():
+                self._commit(index, words, {s: frames[f] for s, f in new.items()}, failed=news)
+
+    def retract(self, frames: Collection[int]) -> None:
+        """Take back the commit of frames whose labels are damaged, so that they are done again.
+
+        A damaged commit record takes back its whole shard.
+
+        Raises:
+            LabelStoreError: Another process writes a shard, or the disk is full or read-only.
+        """
+        for index in sorted({self._place(frame)[0] for frame in frames}):
+            slots = [frame % SHARD_FRAMES for frame in frames if frame // SHARD_FRAMES == index]
+            with self._exclusively(index):
+                try:
+                    words = commit.read_words(self._words_folder, index)
+                except CorruptLabelsError:
+                    words = np.zeros(SHARD_FRAMES, np.uint64)
+                words[slots] = 0
+                commit.write_words(self._words_folder, index, words)
+
+    def recount(self, index: int) -> None:
+        """Make the counts of a shard's committed frames again from their pixels.
+
+        Raises:
+            LabelStoreError: A frame is damaged, or the counts cannot be written.
+        """
+        with self._exclusively(index):
+            counts = np.zeros((SHARD_FRAMES, self.values + 1), np.uint32)
+            words = commit.read_words(self._words_folder, index)
+            for slot in commit.is_done(words).nonzero()[0].tolist():
+                labels = self.read(index * SHARD_FRAMES + slot)
+                counts[slot] = commit.histogram(labels, values=self.values)
+            commit.write_counts(self._counts_folder, index, counts)
+
+    def _commit(
+        self,
+        index: int,
+        words: commit.Words,
+        new: Mapping[int, Labels],
+        *,
+        failed: Collection[int],
+    ) -> None:
+        """Write shard, counts, then words: the rename of the words is the commit."""
+        counts = commit.read_counts(self._counts_folder, index, values=self.values)
+        words = words.copy()
+        encoded = self._kept(index, words) if new else {}
+        for slot, labels in new.items():
+            counts[slot] = self._histogram(index * SHARD_FRAMES + slot, labels)
+            encoded[slot] = shard.encode_frame(labels)
+        if not commit.chunk_path(self._words_folder, index).exists():
+            # A shard without a record of commits can then only be a loss, never a crash.
+            commit.write_words(self._words_folder, index, words)
+        if new:
+            atomic.write(self._shard_path(index), shard.encode_shard(encoded))
+        commit.write_counts(self._counts_folder, index, counts)
+        words[list(failed)] = commit.FAILED
+        for slot, labels in new.items():
+            words[slot] = commit.done_word(np.ascontiguousarray(labels))
+        commit.write_words(self._words_folder, index, words)
+
+    def _kept(self, index: int, words: commit.Words) -> dict[int, bytes]:
+        """Compressed bytes of the committed frames of a shard, as they are."""
+        done = commit.is_done(words).nonzero()[0].tolist()
+        if not done:
+            return {}
+        try:
+            chunks = shard.read_chunks(self._shard_path(index))
+        except ShardError as error:
+            self._corrupt(index * SHARD_FRAMES + done[0], error)
+        for slot in done:
+            if slot not in chunks:
+                self._corrupt(index * SHARD_FRAMES + slot, "the frame is missing from its shard")
+        return {slot: chunks[slot] for slot in done}
+
+    def _histogram(self, frame: int, labels: Labels) -> commit.Counts:
+        """Counts of a frame that is fit to be stored."""
+        if labels.shape != self.size or labels.dtype != np.uint8:
+            raise LabelStoreError(
+                f"{self._named(frame)} is {_shown(labels.shape)} {labels.dtype}",
+                expected=f"{_shown(self.size)} uint8: a drive has one image size",
+                where=self.folder,
+                remedy="exclude the frame, or label this drive into a store of its own",
+            )
+        try:
+            return commit.histogram(labels, values=self.values)
+        except LabelStoreError as error:
+            raise LabelStoreError(f"{self._named(frame)}: {error}", where=self.folder) from error
+
+    @contextmanager
+    def _exclusively(self, index: int) -> Iterator[None]:
+        """Hold the lease of a shard, unless this opened store holds it already."""
+        leases = self._writable()
+        with writing(self.folder):
+            if leases.holds(self.folder, index):
+                yield
+                return
+            with leases.lease(self.folder, index) as held:
+                if not held:
+                    raise LabelStoreError(
+                        f"another process is writing shard {index}",
+                        where=self.folder,
+                        remedy="wait for it and run again, or divide the work with --part i/n",
+                    )
+                yield
+
+    def _writable(self) -> Leases:
+        if self._leases is None:
+            raise LabelStoreError("the store was opened for reading", where=self.folder)
+        return self._leases
+
+    def _place(self, frame: int) -> tuple[int, int]:
+        """Shard and slot of a frame."""
+        if not 0 <= frame < self.length:
+            raise UncommittedFrameError(
+                f"{self._named(frame)} is outside the array",
+                expected=f"frames 0 to {self.length - 1}",
+                where=self.folder,
+                remedy="label it first: xd-pipeline segment with a split that names it",
+            )
+        return divmod(frame, SHARD_FRAMES)
+
+    def _shard_path(self, index: int) -> Path:
+        return shard.shard_path(self.folder, index)
+
+    def _named(self, frame: int) -> str:
+        return f"frame {frame} of {self.name}"
+
+    def _corrupt(self, frame: int, reason: object) -> NoReturn:
+        raise CorruptLabelsError(
+            f"{self._named(frame)} is damaged: {reason}", where=self.folder, remedy=REPAIR
+        )
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

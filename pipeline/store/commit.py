@@ -1,0 +1,129 @@
+"""The companions of a label array: what is committed, and how often each value occurs.
+
+A frame's commit word is a uint64: bits 0-31 the crc32c of its decoded pixels, bit 32 done, bit 33
+failed. The rename of a chunk of words is the commit of the frames in that chunk.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.grouping.classes import IGNORE_INDEX
+from xdistill.pipeline import atomic
+from xdistill.pipeline.store.description import SHARD_FRAMES
+from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError, LabelStoreError
+from xdistill.pipeline.store.shard import Labels, ShardError, checksum, protect, unprotect
+
+DONE = np.uint64(1 << 32)
+FAILED = np.uint64(1 << 33)
+CHECKSUM_MASK = np.uint64(0xFFFFFFFF)
+
+Words = NDArray[np.uint64]
+Counts = NDArray[np.uint32]
+
+
+def done_word(labels: Labels) -> np.uint64:
+    """The commit word of a frame (H, W) with labels."""
+    return np.uint64(checksum(labels)) | DONE
+
+
+def is_done(words: Words) -> NDArray[np.bool_]:
+    """Which frames are committed."""
+    return np.asarray(words & DONE != 0, np.bool_)
+
+
+def is_failed(words: Words) -> NDArray[np.bool_]:
+    """Which frames failed when they were last tried."""
+    return np.asarray(words & FAILED != 0, np.bool_)
+
+
+def matches(labels: Labels, word: np.uint64) -> bool:
+    """Whether these are the pixels (H, W) that the word commits."""
+    return checksum(labels) == int(word & CHECKSUM_MASK)
+
+
+def histogram(labels: Labels, *, values: int) -> Counts:
+    """Count each value of a frame.
+
+    Args:
+        labels: Pixels of any shape: 0 to ``values`` - 1, or 255.
+        values: Number of values that are no ignore.
+
+    Returns:
+        Counts (values + 1,), ignore last.
+
+    Raises:
+        LabelStoreError: A pixel has a value that the array cannot hold.
+    """
+    # A comparison and a count per value beat a histogram up to some twenty values.
+    kinds = [*range(values), IGNORE_INDEX]
+    counts = np.array([np.count_nonzero(labels == kind) for kind in kinds], np.uint32)
+    if int(counts.sum(dtype=np.int64)) != labels.size:
+        unknown = sorted(set(np.unique(labels).tolist()) - set(kinds))
+        raise LabelStoreError(
+            f"label value {unknown[0]}",
+            expected=f"0 to {values - 1}, or {IGNORE_INDEX} for ignore",
+            remedy="check that the teacher gives train ids, not label ids",
+        )
+    return counts
+
+
+def chunk_path(folder: Path, shard: int) -> Path:
+    """File of a shard's words."""
+    return folder / f"c.{shard}"
+
+
+def counts_path(folder: Path, shard: int) -> Path:
+    """File of a shard's counts."""
+    return folder / f"c.{shard}.0"
+
+
+def read_words(folder: Path, shard: int) -> Words:
+    """The commit words (64,) of a shard; zero where nothing was written yet.
+
+    Raises:
+        CorruptLabelsError: The chunk does not match its checksum.
+    """
+    body = _read(chunk_path(folder, shard), SHARD_FRAMES * 8)
+    if body is None:
+        return np.zeros(SHARD_FRAMES, np.uint64)
+    return np.frombuffer(body, "<u8").astype(np.uint64)
+
+
+def read_counts(folder: Path, shard: int, *, values: int) -> Counts:
+    """The counts (64, values + 1) of a shard; zero where nothing was written yet.
+
+    Raises:
+        CorruptLabelsError: The chunk does not match its checksum.
+    """
+    body = _read(counts_path(folder, shard), SHARD_FRAMES * (values + 1) * 4)
+    if body is None:
+        return np.zeros((SHARD_FRAMES, values + 1), np.uint32)
+    return np.frombuffer(body, "<u4").astype(np.uint32).reshape(SHARD_FRAMES, values + 1)
+
+
+def write_words(folder: Path, shard: int, words: Words) -> None:
+    """Commit: from this rename on the frames are what the words say."""
+    atomic.write(chunk_path(folder, shard), [protect(words.astype("<u8").tobytes())])
+
+
+def write_counts(folder: Path, shard: int, counts: Counts) -> None:
+    """Replace a shard's counts; rows of frames that are not committed mean nothing."""
+    atomic.write(counts_path(folder, shard), [protect(counts.astype("<u4").tobytes())])
+
+
+def _read(path: Path, size: int) -> bytes | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        body = unprotect(data)
+        if len(body) != size:
+            raise ShardError(f"{len(body)} bytes where {size} belong")
+    except ShardError as error:
+        raise CorruptLabelsError(
+            f"a damaged commit record: {error}", where=path, remedy=REPAIR
+        ) from error
+    return body

@@ -1,0 +1,283 @@
+"""The label store as a whole: its teacher, its sequences and their arrays."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from xdistill.grouping.classes import cityscapes
+from xdistill.pipeline import atomic
+from xdistill.pipeline.store.array import LabelArray
+from xdistill.pipeline.store.description import (
+    COMMIT_SUFFIX,
+    COUNTS_SUFFIX,
+    Description,
+    documents,
+    read_description,
+)
+from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError, LabelStoreError, writing
+from xdistill.pipeline.store.leases import Leases, Locking
+from xdistill.pipeline.store.metadata import (
+    DOCUMENT,
+    FORMAT_VERSION,
+    group_document,
+    plain,
+    read_document,
+)
+from xdistill.pipeline.store.sweep import folder_names, sweep
+
+
+class LabelStore:
+    """Labels by sequence and array name, made by one teacher.
+
+    Open with ``open`` to read, ``open_for_writing`` to write; ``create`` refuses what exists.
+    """
+
+    def __init__(self, path: Path, attributes: Mapping[str, Any], leases: Leases | None) -> None:
+        self.path = path
+        self._attributes = attributes
+        self._leases = leases
+
+    @classmethod
+    def create(cls, path: Path, *, teacher: Mapping[str, Any], fingerprint: str) -> Self:
+        """Create an empty store for one teacher.
+
+        Args:
+            path: Must not exist, or be an empty folder.
+            teacher: Everything that decides the labels, as JSON values.
+            fingerprint: sha256 of the record.
+
+        Raises:
+            LabelStoreError: Something is there already, or the disk is full or read-only.
+        """
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise LabelStoreError(
+                "something is there already",
+                expected="a new path",
+                where=path,
+                remedy="give another path, or remove this one yourself: nothing here wipes a store",
+            )
+        _create_root(path, teacher, fingerprint)
+        return cls.open_for_writing(path, teacher=teacher, fingerprint=fingerprint)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open for reading.
+
+        Raises:
+            LabelStoreError: No label store, a damaged one, or one of a newer version.
+        """
+        return cls(path, _root_attributes(path), None)
+
+    @classmethod
+    def open_for_writing(
+        cls,
+        path: Path,
+        *,
+        teacher: Mapping[str, Any],
+        fingerprint: str,
+        locking: Locking = "required",
+    ) -> Self:
+        """Open for writing, creating the store if there is none, and sweep what a crash left.
+
+        Args:
+            path: Folder of the store.
+            teacher: Everything that decides the labels, as JSON values.
+            fingerprint: sha256 of the record; must be the store's.
+            locking: ``"if available"`` for work divided by hand (``--part``), where a file system
+                without locks is no error.
+
+        Raises:
+            LabelStoreError: No label store, made by another teacher, full or read-only.
+        """
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            _create_root(path, teacher, fingerprint)
+        store = cls(path, _root_attributes(path), Leases(locking))
+        store.require_teacher(teacher=teacher, fingerprint=fingerprint)
+        with writing(path):
+            sweep(path, locking)
+        return store
+
+    @property
+    def teacher(self) -> Mapping[str, Any]:
+        """The record of the teacher that made the labels."""
+        return dict(self._attributes["teacher"])
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the teacher's record."""
+        return str(self._attributes["fingerprint"])
+
+    def require_teacher(self, *, teacher: Mapping[str, Any], fingerprint: str) -> None:
+        """Check that the store was made by this teacher; nothing is written.
+
+        Raises:
+            LabelStoreError: Another fingerprint; both records' differences are shown.
+        """
+        if self.fingerprint != fingerprint:
+            raise _other_teacher(self.path, self._attributes, teacher, fingerprint)
+
+    def sequences(self) -> list[str]:
+        """Sequences that have arrays: ``<date>/<drive>/image_0X``, sorted."""
+        found = {folder.parent for folder in _array_folders(self.path)}
+        return sorted(folder.relative_to(self.path).as_posix() for folder in found)
+
+    def arrays(self, sequence: str) -> list[str]:
+        """Names of a sequence's label arrays, sorted, without their companions."""
+        return [n for n in folder_names(self.path / sequence) if self.has(sequence, n)]
+
+    def has(self, sequence: str, name: str) -> bool:
+        """Whether a sequence has an array of this name."""
+        return _is_array(self.path / sequence / name)
+
+    def array(self, sequence: str, name: str) -> LabelArray:
+        """One array of a sequence.
+
+        Raises:
+            LabelStoreError: There is none, or its metadata is damaged.
+        """
+        folder = self.path / sequence
+        if not (folder / name).is_dir():
+            raise LabelStoreError(
+                f"no array {name} for {sequence}",
+                expected=f"one of {', '.join(self.arrays(sequence)) or 'none so far'}",
+                where=self.path,
+                remedy="run xd-pipeline segment for classes, xd-pipeline regroup for groups",
+            )
+        return LabelArray(folder, read_description(folder / name), self._leases)
+
+    def ensure_array(
+        self,
+        sequence: str,
+        name: str,
+        *,
+        length: int,
+        size: tuple[int, int],
+        values: int,
+        attributes: Mapping[str, Any],
+    ) -> LabelArray:
+        """The array as wanted: created, or grown to ``length`` frames, where it must be.
+
+        Args:
+            sequence: ``<date>/<drive>/image_0X``.
+            name: ``classes``, ``confidence``, ``groups_4``.
+            length: Frames it must hold at least.
+            size: Height and width in pixels, which never change.
+            values: Labels are 0 to ``values`` - 1, or 255.
+            attributes: Stored with the array, as JSON values; must be the same later.
+
+        Raises:
+            LabelStoreError: It exists with another size, number of values or attributes.
+        """
+        wanted = Description(
+            name=name, length=length, size=size, values=values, attributes=plain(attributes)
+        )
+        folder = self.path / sequence
+        if self._leases is None:
+            raise LabelStoreError("the store was opened for reading", where=self.path)
+        if not _is_complete(folder, wanted):
+            with writing(folder), self._leases.metadata(self.path / DOCUMENT):
+                self._create_groups(folder)
+                _create_or_grow(folder, wanted)
+        found = read_description(folder / name)
+        _refuse_difference(folder / name, found, wanted)
+        return LabelArray(folder, found, self._leases)
+
+    def _create_groups(self, folder: Path) -> None:
+        """The groups from the root down to a sequence, each a copy of the root's document."""
+        relative = folder.relative_to(self.path)
+        for group in reversed([relative, *relative.parents]):
+            if not (self.path / group).is_dir():
+                document = group_document(self._attributes)
+                atomic.create_folder(self.path / group, {DOCUMENT: document})
+
+
+def _create_root(path: Path, teacher: Mapping[str, Any], fingerprint: str) -> None:
+    attributes = {
+        "format_version": FORMAT_VERSION,
+        "classes": list(cityscapes().names),
+        "teacher": plain(teacher),
+        "fingerprint": fingerprint,
+    }
+    with writing(path):
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        # Where another writer creates the same store, its folder is kept and compared next.
+        atomic.create_folder(path.absolute(), {DOCUMENT: group_document(attributes)})
+
+
+def _root_attributes(path: Path) -> Mapping[str, Any]:
+    if not (path / DOCUMENT).is_file():
+        raise LabelStoreError(
+            "no label store" if path.exists() else "no such label store",
+            expected=f"a folder with a {DOCUMENT}, made by xd-pipeline segment",
+            where=path.absolute(),
+            remedy=f"check --store, or run xd-pipeline segment; if this was one, {REPAIR}",
+        )
+    try:
+        attributes = read_document(path)["attributes"]
+    except CorruptLabelsError as error:
+        raise CorruptLabelsError(
+            f"no label store, or a damaged one: {error}", where=path.absolute()
+        ) from error
+    return dict(attributes)
+
+
+def _other_teacher(
+    path: Path, attributes: Mapping[str, Any], teacher: Mapping[str, Any], fingerprint: str
+) -> LabelStoreError:
+    stored = attributes["teacher"]
+    offered = plain(teacher)
+    differing = sorted(k for k in {*stored, *offered} if stored.get(k) != offered.get(k))
+    lines = (f"\n    {k}: {stored.get(k)!r} there, {offered.get(k)!r} here" for k in differing)
+    return LabelStoreError(
+        f"a teacher with fingerprint {fingerprint}",
+        expected=f"the store's teacher, {attributes['fingerprint']}{''.join(lines)}",
+        where=path.absolute(),
+        remedy="use the store's own teacher, or give --store another path",
+    )
+
+
+def _is_complete(folder: Path, wanted: Description) -> bool:
+    """Whether nothing must be created or grown; what differs otherwise is told later."""
+    if not _is_array(folder / wanted.name):
+        return False
+    lengths = (read_document(path)["shape"][0] for path in documents(folder, wanted))
+    return all(length >= wanted.length for length in lengths)
+
+
+def _create_or_grow(folder: Path, wanted: Description) -> None:
+    if _is_array(folder / wanted.name):
+        # Judged before anything is changed.
+        _refuse_difference(folder / wanted.name, read_description(folder / wanted.name), wanted)
+    for path, document in documents(folder, wanted).items():
+        if not path.is_dir():
+            atomic.create_folder(path, {DOCUMENT: document})
+        elif read_document(path)["shape"][0] < wanted.length:
+            atomic.write(path / DOCUMENT, [document])
+
+
+def _refuse_difference(folder: Path, found: Description, wanted: Description) -> None:
+    for what, there, here in (
+        ("image size (height, width)", found.size, wanted.size),
+        ("number of values", found.values, wanted.values),
+        ("attributes", found.attributes, wanted.attributes),
+    ):
+        if there != here:
+            raise LabelStoreError(
+                f"{what} {here}",
+                expected=f"{there}, as the array was created: it never changes within a drive",
+                where=folder,
+                remedy="give --store another path, or leave out the drive",
+            )
+
+
+def _is_array(folder: Path) -> bool:
+    """Whether this is a label array: known by its companion, so that a damaged one is seen."""
+    return folder.is_dir() and folder.with_name(folder.name + COMMIT_SUFFIX).is_dir()
+
+
+def _array_folders(folder: Path) -> Iterator[Path]:
+    for entry in (folder / name for name in folder_names(folder)):
+        if _is_array(entry):
+            yield entry
+        elif not entry.name.endswith((COMMIT_SUFFIX, COUNTS_SUFFIX)):
+            yield from _array_folders(entry)

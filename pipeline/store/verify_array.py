@@ -1,0 +1,225 @@
+"""Verification of one label array with its companions: documents, commits, counts and pixels."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xdistill.pipeline.store import commit, shard
+from xdistill.pipeline.store.description import (
+    COMMIT_SUFFIX,
+    COUNTS_SUFFIX,
+    SHARD_FRAMES,
+    Description,
+    described,
+    documents,
+    told_by_companion,
+)
+from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
+from xdistill.pipeline.store.metadata import DOCUMENT, Json, read_document
+from xdistill.pipeline.store.report import Finding
+from xdistill.pipeline.store.shard import ShardError
+
+Advance = Callable[[int], object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What was found in one array."""
+
+    frames: int
+    """Committed frames that were read."""
+    findings: tuple[Finding, ...]
+    """What is damaged."""
+    strays: tuple[Path, ...]
+    """Files in its folders that are none of its own."""
+
+
+def verify_array(root: Path, sequence: Path, name: str, *, advance: Advance) -> Checked:
+    """Check one array of a sequence.
+
+    Args:
+        root: Folder of the store.
+        sequence: Folder of the sequence.
+        name: Of the label array.
+        advance: Called with the number of frames just read.
+    """
+    shown = sequence.relative_to(root).as_posix()
+    intact, reasons = _documents(sequence, name)
+    array = _describe(intact, sequence, name)
+    if array is None:
+        lost = (
+            Finding(kind="metadata", path=path, reason=reason, sequence=shown, array=name)
+            for path, reason in reasons.items()
+        )
+        return Checked(frames=0, findings=tuple(lost), strays=())
+    check = _Check(sequence=sequence, shown=shown, array=array, advance=advance)
+    findings = [*check.metadata(intact, reasons)]
+    for number in check.shards():
+        findings += check.shard(number)
+    return Checked(frames=check.frames, findings=tuple(findings), strays=tuple(check.strays()))
+
+
+def _documents(sequence: Path, name: str) -> tuple[dict[Path, Json], dict[Path, str]]:
+    """The documents of the three folders that can be read, and why the others cannot."""
+    intact: dict[Path, Json] = {}
+    reasons: dict[Path, str] = {}
+    for suffix in (COUNTS_SUFFIX, COMMIT_SUFFIX, ""):
+        folder = sequence / (name + suffix)
+        try:
+            intact[folder] = read_document(folder)
+        except LabelStoreError as error:
+            reasons[folder] = str(error).splitlines()[0]
+    return intact, reasons
+
+
+def _describe(intact: dict[Path, Json], sequence: Path, name: str) -> Description | None:
+    """What the array is, by its own document or by either companion's."""
+    own = intact.get(sequence / name)
+    told = [described(own, name)] if own else []
+    for suffix in (COMMIT_SUFFIX, COUNTS_SUFFIX):
+        companion = intact.get(sequence / (name + suffix))
+        told += [told_by_companion(companion)] if companion else []
+    return next((array for array in told if array is not None), None)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Check:
+    """One pass over the shards of an array."""
+
+    sequence: Path
+    shown: str
+    array: Description
+    advance: Advance
+    frames: int = 0
+
+    def metadata(self, intact: dict[Path, Json], reasons: dict[Path, str]) -> Iterator[Finding]:
+        """Documents that are unreadable, disagree, or are too short for what is committed."""
+        length = max(self.array.length, self._needed())
+        for folder, document in documents(self.sequence, self.array).items():
+            reason = reasons.get(folder)
+            found = length if reason else int(intact[folder]["shape"][0])
+            if reason is None:
+                # Companions may be longer: they grow first.
+                same = documents(self.sequence, replace(self.array, length=found))[folder]
+                if (folder / DOCUMENT).read_bytes() != same:
+                    reason = "disagrees with the other metadata of the array"
+                elif found < length:
+                    reason = f"{found} frames where {length} are committed"
+            if reason is not None:
+                grown = replace(self.array, length=max(found, length))
+                document = documents(self.sequence, grown)[folder]
+                yield self._finding("metadata", folder, reason, document=document)
+
+    def _needed(self) -> int:
+        """Number of frames up to the last committed one."""
+        needed = 0
+        for number in self.shards():
+            try:
+                done = commit.is_done(commit.read_words(self._folder(COMMIT_SUFFIX), number))
+            except CorruptLabelsError:
+                continue
+            if done.any():
+                needed = max(needed, number * SHARD_FRAMES + int(done.nonzero()[0][-1]) + 1)
+        return needed
+
+    def shards(self) -> list[int]:
+        """Numbers of the shards that have any file."""
+        numbers = set()
+        for suffix, tail in (("", ".0.0"), (COMMIT_SUFFIX, ""), (COUNTS_SUFFIX, ".0")):
+            folder = self._folder(suffix)
+            for path in folder.glob("c.*") if folder.is_dir() else ():
+                number = path.name.removeprefix("c.").removesuffix(tail)
+                if number.isdecimal():
+                    numbers.add(int(number))
+        return sorted(numbers)
+
+    def strays(self) -> Iterator[Path]:
+        """Files that are neither metadata nor chunks."""
+        known = {DOCUMENT}
+        for number in self.shards():
+            known |= {f"c.{number}.0.0", f"c.{number}", f"c.{number}.0"}
+        for suffix in ("", COMMIT_SUFFIX, COUNTS_SUFFIX):
+            folder = self._folder(suffix)
+            entries = folder.iterdir() if folder.is_dir() else ()
+            yield from (entry for entry in entries if entry.name not in known)
+
+    def shard(self, number: int) -> Iterator[Finding]:
+        """Check the commits, then the pixels and counts of what is committed."""
+        path = commit.chunk_path(self._folder(COMMIT_SUFFIX), number)
+        try:
+            words = commit.read_words(path.parent, number)
+            # It is written before the shard: a shard without it has lost it.
+            reason = None if path.exists() else "missing"
+        except CorruptLabelsError as error:
+            reason = str(error).splitlines()[0]
+        if reason is not None:
+            frames = self._stored(number)
+            yield self._finding("commit", path, reason, shard=number, frames=frames)
+            yield from self._counts(number, {}, needed=False)
+            return
+        done = commit.is_done(words).nonzero()[0].tolist()
+        counts: dict[int, commit.Counts] = {}
+        for slot in done:
+            found = self._frame(number, slot, words[slot])
+            if isinstance(found, Finding):
+                yield found
+            else:
+                counts[slot] = found
+        self.frames += len(done)
+        self.advance(len(done))
+        yield from self._counts(number, counts, needed=bool(words.any()))
+
+    def _stored(self, number: int) -> tuple[int, ...]:
+        """Frames that a shard file holds; all of the shard where that cannot be told."""
+        try:
+            slots = list(shard.read_chunks(self._shard_path(number)))
+        except ShardError:
+            slots = []
+        first = number * SHARD_FRAMES
+        everything = range(first, min(first + SHARD_FRAMES, max(self.array.length, first + 1)))
+        return tuple(first + slot for slot in slots) or tuple(everything)
+
+    def _frame(self, number: int, slot: int, word: np.uint64) -> Finding | commit.Counts:
+        """The counts of an intact frame, or what is wrong with it."""
+        path = self._shard_path(number)
+        try:
+            chunk = shard.read_chunk(path, slot)
+            if chunk is None:
+                raise ShardError("missing from its shard" if path.exists() else "no shard file")
+            labels = shard.decode_frame(chunk, self.array.size)
+            if not commit.matches(labels, word):
+                raise ShardError("not the pixels that were committed")
+            return commit.histogram(labels, values=self.array.values)
+        except (ShardError, LabelStoreError) as error:
+            frame = number * SHARD_FRAMES + slot
+            reason = str(error).splitlines()[0]
+            return self._finding("frame", path, reason, shard=number, frames=(frame,))
+
+    def _counts(
+        self, number: int, expected: dict[int, commit.Counts], *, needed: bool
+    ) -> Iterator[Finding]:
+        path = commit.counts_path(self._folder(COUNTS_SUFFIX), number)
+        try:
+            counts = commit.read_counts(path.parent, number, values=self.array.values)
+            wrong = [slot for slot, row in expected.items() if (counts[slot] != row).any()]
+            reason = f"not those of {len(wrong)} frames" if wrong else None
+            if needed and not path.exists():
+                reason = "missing"
+        except CorruptLabelsError as error:
+            reason = str(error).splitlines()[0]
+        if reason is not None:
+            yield self._finding("counts", path, reason, shard=number)
+
+    def _finding(self, kind: Any, path: Path, reason: str, **more: Any) -> Finding:
+        return Finding(
+            kind=kind, path=path, reason=reason, sequence=self.shown, array=self.array.name, **more
+        )
+
+    def _folder(self, suffix: str) -> Path:
+        return self.sequence / (self.array.name + suffix)
+
+    def _shard_path(self, number: int) -> Path:
+        return shard.shard_path(self.sequence / self.array.name, number)

@@ -1,0 +1,50 @@
+"""The one place that knows numba: compile a function to machine code, and keep the result.
+
+Compiled functions take positional arguments only and scalars rather than small arrays: they run
+once per ray, where an allocation would cost more than the arithmetic.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from xdistill.manifests.fetch import cache_folder
+from xdistill.pipeline.street.errors import MissingCompilerError
+
+try:
+    import numba
+except ImportError as error:
+    raise MissingCompilerError(
+        "the street's ray-caster needs numba, which is not installed",
+        expected="the optional dependencies of the extra 'street'",
+        remedy="pip install 'xdistill[street]'",
+    ) from error
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function without the interpreter; the machine code is kept between runs."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(code_folder())
+    try:
+        result: Function = numba.njit(function, cache=True, error_model="numpy")
+    finally:
+        numba.config.CACHE_DIR = before
+    return result
+
+
+def code_folder() -> Path:
+    """Where machine code is kept; a function's depends on those it calls, so on all sources."""
+    return cache_folder() / "numba" / sources_digest()
+
+
+@cache
+def sources_digest() -> str:
+    """Changes whenever this package does: the same seed then gives another street."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]

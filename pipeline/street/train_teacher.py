@@ -1,0 +1,225 @@
+"""Train the street teacher on rendered frames with exact labels.
+
+python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
+from xdistill.grouping.scheme import load_scheme
+from xdistill.pipeline import console
+from xdistill.pipeline.score import confusion, measures, merge
+from xdistill.pipeline.street.examples import (
+    FRAMES,
+    TRAINING_SEED,
+    VALIDATION_SEED,
+    labelled_frames,
+)
+
+CONFIG = "street_ocrnet.py"
+SIZE = (64, 192)
+"""Height and width of the frames that the teacher is trained on, in pixels."""
+ENLARGED = 2
+"""Network input over frame size: the heads work at a quarter of the input."""
+CHUNK = 20
+"""Frames labelled at a time when judging."""
+
+Images = Float[Tensor, "batch 3 height width"]
+Classes = Int[Tensor, "batch height width"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """Numbers of a training run; chosen on VALIDATION_SEED."""
+
+    drives: int = 500
+    """Drives of TRAINING_SEED."""
+    steps: int = 1800
+    """Optimiser steps."""
+    batch: int = 8
+    """Frames of a step."""
+    rate: float = 4e-3
+    """Highest learning rate of the one cycle (Smith and Topin, 2018)."""
+    decay: float = 0.01
+    """Weight decay of convolutions (AdamW)."""
+    rarity: float = 0.4
+    """A class of frequency f weighs f^-rarity, so that rare classes are learnt too."""
+    auxiliary: float = 0.4
+    """Weight of the loss of OCR's first head (Yuan et al., ECCV 2020)."""
+    seed: int = 0
+    """Decides initial weights, order and augmentation."""
+
+
+def class_weights(labels: NDArray[np.uint8], *, rarity: float) -> Float[Tensor, " classes"]:
+    """Weight of each class, 1 in the mean over pixels."""
+    counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[: len(cityscapes().names)]
+    frequency = counts / counts.sum()
+    weights = (np.maximum(counts, 1) / counts.sum()) ** -rarity
+    return torch.tensor(weights / (weights * frequency).sum(), dtype=torch.float32)
+
+
+def batches(
+    images: NDArray[np.uint8], labels: NDArray[np.uint8], settings: Training
+) -> Iterator[tuple[Images, Classes]]:
+    """Random frames with the random mirror, exposure and white balance, one batch a step."""
+    rng = np.random.default_rng(settings.seed)
+    for _ in range(settings.steps):
+        chosen = rng.choice(len(images), settings.batch, replace=False)
+        frames = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float()
+        classes = torch.from_numpy(labels[chosen]).long()
+        mirrored = torch.from_numpy(rng.random(settings.batch) < 0.5)
+        frames[mirrored] = frames[mirrored].flip(3)
+        classes[mirrored] = classes[mirrored].flip(2)
+        exposure = rng.uniform(0.8, 1.25, (settings.batch, 1, 1, 1))
+        balance = rng.uniform(0.93, 1.07, (settings.batch, 3, 1, 1))
+        gain = torch.from_numpy(exposure * balance).float()
+        yield (frames * gain).clamp(0, 255), classes
+
+
+def logits(model: Any, frames: Images) -> tuple[Tensor, Tensor]:
+    """Logits of the last and of the first head at the frames' size; RGB frames in 0-255."""
+    inputs = interpolate(frames, scale_factor=float(ENLARGED), mode="bilinear")
+    known = model.data_preprocessor
+    inputs = ((inputs - known.mean) / known.std).to(memory_format=torch.channels_last)
+    features = model.extract_feat(inputs)
+    coarse = model.decode_head[0].forward(features)
+    fine = model.decode_head[1].forward(features, coarse)
+    size = frames.shape[2:]
+    return interpolate(fine, size=size, mode="bilinear"), interpolate(
+        coarse, size=size, mode="bilinear"
+    )
+
+
+def train(
+    model: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.uint8], settings: Training
+) -> Iterator[float]:
+    """Train in place; gives the loss of each step."""
+    weights = class_weights(labels, rarity=settings.rarity)
+    parameters = list(model.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=settings.rate)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.rate, total_steps=settings.steps, pct_start=0.15
+    )
+    model.train()
+    for frames, classes in batches(images, labels, settings):
+        fine, coarse = logits(model, frames)
+        loss = cross_entropy(fine, classes, weights, ignore_index=IGNORE_INDEX)
+        loss = loss + settings.auxiliary * cross_entropy(
+            coarse, classes, weights, ignore_index=IGNORE_INDEX
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        cycle.step()
+        yield loss.item()
+    model.eval()
+
+
+def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Train ids (N, height, width) of RGB frames (N, height, width, 3)."""
+    parts = []
+    with torch.inference_mode():
+        for at in range(0, len(images), CHUNK):
+            frames = torch.from_numpy(images[at : at + CHUNK]).permute(0, 3, 1, 2).float()
+            parts.append(logits(model, frames)[0].argmax(dim=1).to(torch.uint8).numpy())
+    return np.concatenate(parts)
+
+
+def ceiling(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels as a perfect teacher of this architecture could give them.
+
+    The heads' cells (a quarter of the network input) hold each class's share of their pixels, and
+    come back to the frame's size as the network's logits do.
+    """
+    cell = 4 // ENLARGED
+    known = torch.from_numpy(np.where(labels == IGNORE_INDEX, len(cityscapes().names), labels))
+    shares = nn.functional.one_hot(known.long(), len(cityscapes().names) + 1)
+    coarse = nn.functional.avg_pool2d(shares.permute(0, 3, 1, 2).float(), cell)[:, :-1]
+    fine = interpolate(coarse, size=labels.shape[1:], mode="bilinear")
+    return np.asarray(fine.argmax(dim=1).to(torch.uint8).numpy())
+
+
+def report(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> list[str]:
+    """IoU per group and class in percent beside the ceiling's, and their means."""
+    best, table, scheme = ceiling(truth), cityscapes(), load_scheme("4")
+    lines = []
+    for title, names in (("groups", scheme.groups), ("classes", table.names)):
+        scores = []
+        for labels in (found, best):
+            counts = confusion(truth, labels, classes=len(table.names))
+            counts = merge(counts, scheme.table) if title == "groups" else counts
+            scores.append(measures(counts, names))
+        lines.append(f"{title:<20} teacher  ceiling")
+        rows = [(name, *(score["iou"][name] for score in scores)) for name in names]
+        rows.append(("mean", *(score["miou"] for score in scores)))
+        lines += [
+            f"  {name:<18} {100 * own:7.1f}  {100 * top:7.1f}"
+            for name, own, top in rows
+            if own is not None and top is not None
+        ]
+    return lines
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write the weights, convolutions as float16; loading restores float32."""
+    state = {
+        key: value.half() if value.ndim > 1 else value
+        for key, value in model.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    torch.save(
+        {"state_dict": state, "meta": {"dataset_meta": {"classes": cityscapes().names}}}, path
+    )
+
+
+@click.command("train-street-teacher", cls=console.Command)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--steps", default=Training().steps, show_default=True, help="Optimiser steps.")
+@click.option("--drives", default=Training().drives, show_default=True, help="Drives to train on.")
+@click.option("--judged", default=60, show_default=True, help="Drives to judge on.")
+@console.examples(
+    "OMP_NUM_THREADS=1 python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth"
+)
+def main(out: Path, steps: int, drives: int, judged: int) -> None:
+    """Train the street teacher, and judge it on drives of another seed."""
+    from xdistill.teachers import mmseg_config
+    from xdistill.teachers.mmseg import build
+
+    settings = Training(steps=steps, drives=drives)
+    torch.manual_seed(settings.seed)
+    model: Any = build(mmseg_config.load_config(CONFIG))
+    model = model.to(memory_format=torch.channels_last)
+    with console.progress(total=(drives + judged) * FRAMES, unit="frame") as bar:
+        images, labels = labelled_frames(
+            TRAINING_SEED, drives=drives, size=SIZE, advance=bar.update
+        )
+        others = labelled_frames(VALIDATION_SEED, drives=judged, size=SIZE, advance=bar.update)
+    with console.progress(total=steps, unit="step") as bar:
+        for loss in train(model, images, labels, settings):
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update(1)
+    save(model, out)
+    for line in report(others[1], predict(model, others[0])):
+        click.echo(line)
+    click.echo(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")
+    click.echo("next: xd-pipeline segment --teacher mmseg:street_ocrnet.py," + str(out))
+
+
+if __name__ == "__main__":
+    main()

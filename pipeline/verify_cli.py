@@ -1,0 +1,90 @@
+"""``xd-pipeline verify``: read everything again, and redo what is damaged."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xdistill.pipeline import console
+from xdistill.pipeline.choice import choose, teacher_options
+
+if TYPE_CHECKING:
+    from xdistill.pipeline.choice import TeacherChoice
+    from xdistill.pipeline.store.report import VerifyReport
+
+
+@click.command("verify", cls=console.Command)
+@console.data_option
+@console.store_option
+@click.option("--repair", is_flag=True, help="Redo what is damaged, and only that.")
+@teacher_options
+@console.examples(
+    "xd-pipeline verify --store labels.zarr",
+    "xd-pipeline verify --store labels.zarr --repair --data kitti --teacher ocrnet-hr48",
+)
+def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
+    """Check every byte of a store against its checksums; exit status 1 if any is wrong.
+
+    With --repair, metadata is restored from what is intact and damaged frames are labelled and
+    grouped again. The data and the teacher are needed only where class labels are damaged.
+    """
+    report = _verify(store)
+    for line in report.lines():
+        click.echo(line)
+    if report.ok:
+        return
+    if not repair:
+        click.echo(
+            f"next: xd-pipeline verify --store {store} --repair --data {data} "
+            f"--teacher {teacher['teacher']}"
+        )
+        sys.exit(1)
+    failed = _repair(store, report, data=data, choice=choose(**teacher))
+    again = _verify(store)
+    click.echo("after repair:")
+    for line in again.lines():
+        click.echo(line)
+    sys.exit(0 if again.ok and not failed else 1)
+
+
+def _verify(store: Path) -> "VerifyReport":
+    from xdistill.pipeline.store.verify import verify_store
+
+    with console.progress(total=None, unit="frame") as bar:
+        return verify_store(store, progress=bar.update)
+
+
+def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherChoice") -> int:
+    """Restore and redo; returns the number of frames that could not be labelled again."""
+    from xdistill.pipeline.redo import (
+        frames_to_label,
+        label_again,
+        regroup_again,
+        retract_derived,
+    )
+    from xdistill.pipeline.store import LabelStore
+    from xdistill.pipeline.store.repair import repair_labels, repair_metadata
+
+    repair_metadata(path, report)
+    found = LabelStore.open(path)
+    store = LabelStore.open_for_writing(path, teacher=found.teacher, fingerprint=found.fingerprint)
+    frames = frames_to_label(report.redo())
+    failures = {}
+    if frames:
+        # Before anything is taken back: without the right teacher the store stays as it is.
+        teacher = choice.load()
+        store.require_teacher(teacher=teacher.record, fingerprint=teacher.fingerprint)
+    repair_labels(store, report)
+    if frames:
+        retract_derived(store, frames)
+        with console.progress(total=len(frames), unit="frame") as bar:
+            outcome = label_again(data, store, frames, teacher=teacher, advance=bar.update)
+        failures = outcome.failures
+        click.echo(f"labelled {outcome.labelled} frames again, {len(failures)} failed")
+        for frame, reason in sorted(failures.items()):
+            click.echo(f"failed: {frame}: {reason}")
+    grouped = regroup_again(store)
+    if grouped:
+        click.echo(f"grouped {grouped} frames again")
+    return len(failures)

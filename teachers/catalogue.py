@@ -1,0 +1,97 @@
+"""The teachers that are known by name, and their published weights."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xdistill.manifests import loader
+from xdistill.manifests.errors import ManifestError
+from xdistill.manifests.fetch import cache_folder, fetch, sha256_of
+from xdistill.teachers.mmseg_config import PACKAGED
+from xdistill.teachers.settings import TeacherSettings
+
+PACKAGED_ADDRESS = "package:"
+"""Address of weights that come with this package."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeacherEntry:
+    """A manifest of manifests/teachers."""
+
+    name: str
+    """How ``--teacher`` knows it."""
+    config: str
+    """File name of the mmsegmentation config that its network is built from."""
+    input_size: str
+    """Network input, as in TeacherSettings."""
+    miou: float
+    """Claimed mean IoU in percent."""
+    miou_on: str
+    """What that was measured on, and how."""
+    training_data: str
+    """What the weights were trained on."""
+    licence: str
+    """Terms of the weights."""
+    source: str
+    """Where all of this is documented."""
+    file: str
+    """File name of the weights."""
+    address: str
+    """Where the weights are published."""
+    sha256: str | None = None
+    """Digest of the weights; None where the publisher gives none."""
+
+
+def entry(name: str) -> TeacherEntry:
+    """Read a teacher's manifest.
+
+    Raises:
+        ManifestError: No such teacher, or a manifest with missing or unknown keys.
+    """
+    content = loader.load("teachers", name)
+    weights: dict[str, Any] = content.pop("weights", {})
+    try:
+        return TeacherEntry(name=name, **content, **weights)
+    except TypeError as error:
+        raise ManifestError(
+            str(error), expected="the keys of manifests/teachers/ocrnet-hr48.toml", where=name
+        ) from error
+
+
+def entries() -> list[TeacherEntry]:
+    """Every known teacher, by name."""
+    return [entry(name) for name in loader.names("teachers")]
+
+
+def with_defaults(settings: TeacherSettings, known: TeacherEntry) -> TeacherSettings:
+    """The settings, with the manifest's choice where the user made none."""
+    return replace(settings, input_size=settings.input_size or known.input_size)
+
+
+def weights_path(known: TeacherEntry) -> Path:
+    """Where the weights belong on this machine, there or not."""
+    if known.address.startswith(PACKAGED_ADDRESS):
+        return PACKAGED / known.file
+    return cache_folder() / "weights" / known.file
+
+
+def fetch_weights(known: TeacherEntry) -> Path:
+    """The weights' file, downloaded if it is not there yet, and checked.
+
+    Where no digest is published, the one found first is kept beside the file and checked from
+    then on.
+
+    Raises:
+        FetchError: No network, an incomplete download, or another digest than expected.
+    """
+    target = weights_path(known)
+    record = target.with_name(f"{target.name}.sha256")
+    recorded = record.read_text("ascii").strip() if record.is_file() else None
+    expected = known.sha256 or recorded
+    path = fetch(known.address, target, sha256=expected)
+    if expected is None:
+        digest = sha256_of(path)
+        record.write_text(f"{digest}\n", "ascii")
+        print(f"recorded in {record}, and checked from now on", file=sys.stderr)
+    return path

@@ -1,0 +1,168 @@
+"""Any mmsegmentation segmentor as a teacher, with the labels mmsegmentation itself would give."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from xdistill.grouping.classes import cityscapes
+from xdistill.manifests.fetch import sha256_of
+from xdistill.teachers import attention, mmcv_stub, mmseg_config, published
+from xdistill.teachers.checkpoint import Checkpoint, read_checkpoint
+from xdistill.teachers.convert import ATTENTION, MMSEG, author, convert
+from xdistill.teachers.engines import make_engine, torch_device
+from xdistill.teachers.mmseg_network import MmsegNetwork, SingleScale
+from xdistill.teachers.network import NetworkTeacher
+from xdistill.teachers.protocol import Record, TeacherError
+from xdistill.teachers.settings import TeacherSettings
+
+AUXILIARY = "auxiliary_head."
+"""Heads that only training reads: their weights decide no label, wherever they are missing."""
+
+
+def load_mmseg(
+    config_name: str, checkpoint: Path, *, device: str, settings: TeacherSettings
+) -> NetworkTeacher:
+    """Load a segmentor from its config and checkpoint.
+
+    Args:
+        config_name: A config's path, or the file name of one that mmsegmentation ships.
+        checkpoint: File with the weights.
+        device: Where the network runs.
+        settings: How it is run; ``input_size`` None is the config's own.
+
+    Raises:
+        TeacherError: Packages missing, config or checkpoint not usable, or not fitting together.
+    """
+    config = mmseg_config.load_config(config_name)
+    weights = read_checkpoint(checkpoint)
+    model = load_weights(build(config), weights, where=checkpoint)
+    place = torch_device(device)
+    decoder, fusion = _decoder(model.to(place).eval(), settings)
+    engine = make_engine(settings.engine, decoder, place)
+    network = MmsegNetwork(config, model, engine=engine, settings=settings)
+    record = {
+        **network.record(),
+        "weights_sha256": sha256_of(checkpoint),
+        "weights_by": author(weights.state),
+        **fusion,
+    }
+    own_scales = replace(settings, scales=None) if fusion else settings
+    return NetworkTeacher(network, settings=own_scales, record=record, device=place)
+
+
+def _decoder(model: Any, settings: TeacherSettings) -> tuple[nn.Module, Record]:
+    """What gives the logits, and what there is to record of how it joins several scales."""
+    if not hasattr(model, "scale_attn"):
+        return SingleScale(model), {}
+    scales = settings.scales or attention.SCALES
+    if 1.0 not in scales:
+        raise TeacherError(
+            f"scales {', '.join(map(str, scales))}",
+            expected="1 among them: attention leads from the finer scales to it and on",
+            where="--scales",
+        )
+    return attention.MultiScale(model, scales), {"attention_scales": sorted(scales)}
+
+
+def build(config: Any) -> nn.Module:
+    """Build the segmentor of a config, in eval mode, with whatever weights it starts from.
+
+    Raises:
+        TeacherError: The config names something that the installed mmsegmentation lacks.
+    """
+    mmcv_stub.install()
+    with mmseg_config.quiet():
+        import mmseg.apis  # noqa: F401  (registers the networks and transforms)
+        from mmengine.registry import init_default_scope
+        from mmseg.registry import MODELS
+
+        init_default_scope(config.get("default_scope", "mmseg"))
+        try:
+            model: nn.Module = MODELS.build(config.model)
+        except (KeyError, TypeError, ValueError, AssertionError) as error:
+            raise TeacherError(
+                f"the config's network cannot be built: {error}",
+                expected="a segmentor of the installed mmsegmentation",
+                where=config.filename,
+                remedy="give the config that the checkpoint was trained with",
+            ) from error
+    return model.eval()
+
+
+def require_cityscapes(
+    model: Any, state: Mapping[str, Tensor], classes: Sequence[str] | None, *, where: Path
+) -> None:
+    """Refuse a network or checkpoint that does not speak the 19 Cityscapes classes.
+
+    Raises:
+        TeacherError: Another number of classes, or other names.
+    """
+    names = cityscapes().names
+    heads = [key for key in state if key.endswith("conv_seg.weight")]
+    counts = {state[key].shape[0] for key in heads if not key.startswith(AUXILIARY)}
+    for found in {int(model.out_channels), *counts}:
+        if found != len(names):
+            raise TeacherError(
+                f"a network of {found} classes",
+                expected=f"the {len(names)} Cityscapes classes",
+                where=where,
+                remedy="give a config and checkpoint trained on Cityscapes",
+            )
+    if classes is not None and tuple(classes) != names:
+        raise TeacherError(
+            f"a network of other classes: {', '.join(classes)}",
+            expected=f"{', '.join(names)}",
+            where=where,
+            remedy="give a checkpoint trained on Cityscapes",
+        )
+
+
+def load_weights(model: Any, weights: Checkpoint, *, where: Path) -> Any:
+    """Give a built segmentor its weights, converted if HRNet-OCR's own authors wrote them.
+
+    Raises:
+        TeacherError: They do not speak Cityscapes, or do not fit.
+    """
+    state, by = weights.state, author(weights.state)
+    if by != MMSEG:
+        state = convert(state, where=where)
+        published.adapt(model, author=by, where=where)
+    if any(key.startswith(ATTENTION) for key in state):
+        model.scale_attn = attention.attention_head(model.decode_head[-1].channels)
+    require_cityscapes(model, state, weights.classes, where=where)
+    load_strict(model, state, where=where)
+    return model
+
+
+def load_strict(model: nn.Module, state: Mapping[str, Tensor], *, where: Path) -> None:
+    """Load weights, every key accounted for; only what decides no label may be missing.
+
+    Raises:
+        TeacherError: Keys missing or left over, or tensors of other shapes.
+    """
+    try:
+        answer = model.load_state_dict(dict(state), strict=False)
+    except RuntimeError as error:
+        raise _misfit(str(error).splitlines()[1:] or [str(error)], where=where) from error
+    found = [f"missing {key}" for key in answer.missing_keys if not _idle(key)]
+    found += [f"unexpected {key}" for key in answer.unexpected_keys if not _idle(key)]
+    if found:
+        raise _misfit(found, where=where)
+
+
+def _idle(key: str) -> bool:
+    return key.startswith(AUXILIARY) or key.endswith("num_batches_tracked")
+
+
+def _misfit(found: list[str], *, where: Path) -> TeacherError:
+    shown = "; ".join(line.strip() for line in found[:5])
+    return TeacherError(
+        f"checkpoint and architecture do not fit, {len(found)} differences: {shown}"
+        + ("; ..." if len(found) > 5 else ""),
+        expected="the weights of the config's own network",
+        where=where,
+        remedy="give the config that this checkpoint was trained with",
+    )

@@ -1,0 +1,91 @@
+"""A user's own teacher: ``module:factory``."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.teachers.protocol import Labels, Record, Teacher, TeacherError, require_labels
+
+
+class OwnTeacher:
+    """Checks every answer of a user's teacher against the protocol."""
+
+    def __init__(self, teacher: Teacher, *, spec: str) -> None:
+        self._teacher = teacher
+        self._spec = spec
+        self.record: Record = dict(teacher.record)
+        self.fingerprint = str(teacher.fingerprint)
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+        """The user's labels, of the promised form.
+
+        Raises:
+            TeacherError: They are not.
+        """
+        return require_labels(self._teacher.label(images, keys), images, where=self._spec)
+
+
+def load_own(spec: str, **options: object) -> OwnTeacher:
+    """Call a user's factory; whatever it raises itself keeps its traceback.
+
+    Args:
+        spec: ``module:factory``; the current folder is searched too.
+        options: Passed on where the factory has a parameter of that name.
+
+    Raises:
+        TeacherError: No such module or attribute, not callable, or no teacher came back.
+    """
+    factory = _find(spec)
+    teacher = factory(**_accepted(factory, options))
+    lacking = [name for name in ("record", "fingerprint", "label") if not hasattr(teacher, name)]
+    if lacking or not isinstance(teacher.record, Mapping) or not callable(teacher.label):
+        raise TeacherError(
+            f"{type(teacher).__name__} without {' and '.join(lacking) or 'a record that maps'}",
+            expected="a teacher: record (mapping), fingerprint (text) and label(images, keys)",
+            where=spec,
+            remedy="see xdistill.teachers.protocol.Teacher; fingerprint_of(record) makes one",
+        )
+    return OwnTeacher(teacher, spec=spec)
+
+
+def _find(spec: str) -> Callable[..., Any]:
+    module_name, _, attribute = spec.partition(":")
+    # Console scripts do not search the folder that they are started in.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A missing import inside the user's module is theirs to see, traceback and all.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise TeacherError(
+            f"no module {error.name!r}",
+            expected="module:factory with an importable module",
+            where=spec,
+            remedy="install it, or start in the folder that holds it; check the spelling",
+        ) from None
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise TeacherError(
+            f"nothing to call named {attribute!r}" if factory is None else f"{factory!r}",
+            expected=f"a function of {module_name} that returns a teacher",
+            where=spec,
+            remedy=f"define it in {module.__file__}",
+        )
+    return factory  # type: ignore[no-any-return]
+
+
+def _accepted(factory: Callable[..., Any], options: Mapping[str, object]) -> dict[str, object]:
+    """The options that the factory has a parameter for."""
+    parameters = inspect.signature(factory).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(options)
+    names = {parameter.name for parameter in parameters}
+    return {name: value for name, value in options.items() if name in names}

@@ -1,0 +1,164 @@
+"""Labels that exist already: a folder of PNG files, one per frame."""
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
+from xdistill.teachers.protocol import (
+    FrameLabelError,
+    Labels,
+    Record,
+    TeacherError,
+    fingerprint_of,
+)
+
+Ids = Literal["train", "label"]
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, PALETTE = 0, 3
+LABEL_IDS = 34
+"""Cityscapes label ids run from 0 to 33."""
+
+
+class PngTeacher:
+    """Reads ``<folder>/<key>.png``: 8-bit grey or palette PNG of ids at the frame's own size."""
+
+    def __init__(self, folder: Path, *, ids: Ids = "train") -> None:
+        if not folder.is_dir():
+            raise TeacherError(
+                f"no folder {folder}",
+                expected="a folder of label maps, <date>/<drive>/image_02/<10 digits>.png",
+                where=folder.absolute(),
+                remedy="correct the path after png:",
+            )
+        self._folder = folder
+        self._table = id_table(ids)
+        self.record: Record = {
+            "kind": "png",
+            "folder": str(folder.resolve()),
+            "ids": ids,
+            "classes": list(cityscapes().names),
+        }
+        self.fingerprint = fingerprint_of(self.record)
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+        """Read the label map of every frame; the images only tell the expected size.
+
+        Raises:
+            FrameLabelError: A file that is missing, broken, of another size or form, or holds
+                ids that are none.
+        """
+        maps = [
+            self._read(key, size=(image.shape[0], image.shape[1]))
+            for image, key in zip(images, keys, strict=True)
+        ]
+        return Labels(classes=np.stack(maps))
+
+    def _read(self, key: str, *, size: tuple[int, int]) -> NDArray[np.uint8]:
+        path = self._folder / f"{key}.png"
+        try:
+            ids = read_ids(path.read_bytes())
+        except FileNotFoundError:
+            raise FrameLabelError(
+                "no label map for this frame", key=key, where=path, remedy="add the file"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise FrameLabelError(
+                str(error),
+                key=key,
+                expected="an 8-bit PNG with one channel of ids",
+                where=path,
+                remedy="write the file again",
+            ) from error
+        if ids.shape != size:
+            raise FrameLabelError(
+                f"label map of {ids.shape[1]}x{ids.shape[0]}",
+                key=key,
+                expected=f"the frame's own size, {size[1]}x{size[0]}",
+                where=path,
+                remedy="resize it by nearest neighbour, or give the folder made from these frames",
+            )
+        return self._convert(ids, key=key, where=path)
+
+    def _convert(self, ids: NDArray[np.uint8], *, key: str, where: Path) -> NDArray[np.uint8]:
+        illegal = self._table[ids] < 0
+        if illegal.any():
+            named = ", ".join(map(str, np.unique(ids[illegal])))
+            label_ids = self.record["ids"] == "label"
+            expected = f"0-{LABEL_IDS - 1}" if label_ids else "0-18"
+            raise FrameLabelError(
+                f"ids {named} in the label map",
+                key=key,
+                expected=f"{self.record['ids']} ids {expected}, or {IGNORE_INDEX} for none",
+                where=where,
+                remedy="correct the ids" if label_ids else "Cityscapes label ids need --ids label",
+            )
+        return self._table[ids].astype(np.uint8)
+
+
+def id_table(ids: Ids) -> NDArray[np.int16]:
+    """Look-up table (256,) from a PNG's ids to train ids or 255; -1 marks what is no id."""
+    table = np.full(256, -1, np.int16)
+    table[IGNORE_INDEX] = IGNORE_INDEX
+    if ids == "label":
+        table[:LABEL_IDS] = cityscapes().from_label_ids()[:LABEL_IDS]
+    else:
+        count = len(cityscapes().names)
+        table[:count] = np.arange(count)
+    return table
+
+
+def read_ids(content: bytes) -> NDArray[np.uint8]:
+    """Decode a PNG of ids, (height, width) uint8; a palette's indices are the ids.
+
+    Raises:
+        ValueError: Cut short, damaged, or not 8 bits in one channel.
+    """
+    chunks = list(_chunks(content))
+    # OpenCV would turn a palette into colours; declared grey, the same pixels are the indices.
+    plain = SIGNATURE + b"".join(
+        _chunk(name, _as_grey(data) if name == b"IHDR" else data)
+        for name, data in chunks
+        if name in (b"IHDR", b"IDAT", b"IEND")
+    )
+    ids = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
+    if ids is None or ids.dtype != np.uint8 or ids.ndim != 2:
+        raise ValueError("a PNG whose pixels cannot be decoded")
+    return np.asarray(ids, np.uint8)
+
+
+def _as_grey(header: bytes) -> bytes:
+    depth, colour = header[8], header[9]
+    if depth != 8 or colour not in (GREY, PALETTE):
+        names = {GREY: "grey", 2: "RGB", PALETTE: "palette", 4: "grey with alpha", 6: "RGBA"}
+        raise ValueError(f"a PNG of {depth} bits, {names.get(colour, f'colour type {colour}')}")
+    return header[:9] + bytes([GREY]) + header[10:]
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Every chunk of a PNG with its checksum checked (PNG specification, section 5)."""
+    if not content.startswith(SIGNATURE):
+        raise ValueError("not a PNG file")
+    offset, name = len(SIGNATURE), b""
+    while name != b"IEND":
+        head = content[offset : offset + 8]
+        length, name = struct.unpack(">I4s", head) if len(head) == 8 else (0, b"")
+        body = content[offset + 8 : offset + 12 + length]
+        if not name or len(body) != length + 4:
+            raise ValueError(f"a PNG cut short after {len(content)} bytes")
+        data, found = body[:-4], struct.unpack(">I", body[-4:])[0]
+        if zlib.crc32(name + data) != found:
+            raise ValueError(f"a damaged PNG: wrong checksum in its {name!r} chunk")
+        yield name, data
+        offset += 12 + length
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

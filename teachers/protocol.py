@@ -1,0 +1,117 @@
+"""What a teacher is: frames in, train ids and confidence out, and a fingerprint of all of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.manifests.errors import XDistillError
+
+Record: TypeAlias = Mapping[str, Any]
+"""Everything that decides a teacher's labels, as JSON: strings, numbers, lists, mappings, None."""
+
+CONFIDENCE_LEVELS = 16
+"""Levels of the top probability p: level = min(15, floor(16 p))."""
+NO_CONFIDENCE = 255
+"""Confidence of a pixel without one."""
+
+
+class TeacherError(XDistillError, ValueError):
+    """A teacher that cannot be had, or that breaks the protocol: nothing was labelled."""
+
+
+class FrameLabelError(XDistillError, ValueError):
+    """Labels that cannot be had for one frame; the other frames are not concerned."""
+
+    def __init__(self, found: str, *, key: str | None = None, **context: Any) -> None:
+        super().__init__(found, **context)
+        self.key = key
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labels:
+    """What a teacher says of a batch of frames of one size."""
+
+    classes: NDArray[np.uint8]
+    """Train ids 0-18, or 255 where there is none; (batch, height, width)."""
+    confidence: NDArray[np.uint8] | None = None
+    """Levels 0-15 of the top probability, 255 = none; (batch, height, width); None if not asked."""
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Labels frames with the 19 Cityscapes classes."""
+
+    @property
+    def record(self) -> Record:
+        """Everything that decides the labels; ``record["kind"]`` names the kind of teacher."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the record, in hexadecimal: equal fingerprints give equal labels."""
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+        """Label frames of one size.
+
+        Args:
+            images: RGB frames (height, width, 3), uint8, all of one size.
+            keys: Each frame's relative path without ``data/`` and extension
+                (``2011_09_26/2011_09_26_drive_0013_sync/image_02/0000000050``).
+
+        Raises:
+            FrameLabelError: One frame's labels cannot be had; its ``key`` names the frame.
+            TeacherError: No frame can be labelled.
+        """
+
+
+def fingerprint_of(record: Record) -> str:
+    """The sha256 of a record in canonical JSON (sorted keys, no spaces, ASCII), hexadecimal.
+
+    Raises:
+        TeacherError: The record holds something that JSON cannot.
+    """
+    try:
+        text = canonical_json(record)
+    except (TypeError, ValueError) as error:
+        raise TeacherError(
+            f"a teacher's record that is no JSON: {error}",
+            expected="strings, numbers, lists, mappings and None",
+            remedy="convert arrays, paths and the like to strings",
+        ) from error
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def canonical_json(content: Any) -> str:
+    """One text for one content, whatever the order of its keys."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def require_labels(labels: Labels, images: Sequence[NDArray[np.uint8]], *, where: str) -> Labels:
+    """Return ``labels`` if they fit the frames they were given for.
+
+    Args:
+        labels: What the teacher answered.
+        images: The frames it was asked for, (height, width, 3) each.
+        where: The teacher, named in the message.
+
+    Raises:
+        TeacherError: Wrong type, shape or dtype, or ids that are no train ids.
+    """
+    expected = (len(images), *images[0].shape[:2])
+    maps = {"classes": getattr(labels, "classes", None)}
+    if getattr(labels, "confidence", None) is not None:
+        maps["confidence"] = labels.confidence
+    for name, found in maps.items():
+        shape, dtype = getattr(found, "shape", None), getattr(found, "dtype", None)
+        if shape != expected or dtype != np.uint8:
+            raise TeacherError(
+                f"{name} of shape {shape} and type {dtype or type(found).__name__}",
+                expected=f"uint8 of shape {expected}: frames, height, width",
+                where=where,
+                remedy="return Labels(classes=...) at the frames' own size",
+            )
+    return labels

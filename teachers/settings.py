@@ -1,0 +1,67 @@
+"""Choices at labelling time: they decide the labels, so they are part of the fingerprint."""
+
+import re
+from dataclasses import dataclass
+
+from xdistill.teachers.protocol import TeacherError
+
+NATIVE = "native"
+CONFIG = "config"
+ENGINES = ("exact", "fused", "bf16", "fp16", "compile", "onnx")
+"""How the network is run; the first is the default and gives the reference labels."""
+MAX_SIDE_PX = 1 << 14
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeacherSettings:
+    """How a network is run over the frames; None takes what its manifest or config says."""
+
+    input_size: str | None = None
+    """Network input: ``native``, ``config``, a longer side in pixels (``2048``), or ``WxH``."""
+    engine: str = ENGINES[0]
+    """One of ENGINES."""
+    window: str | None = None
+    """``whole``, ``slide`` (the config's own window), or ``WxH`` at a stride of three quarters."""
+    flip: bool = False
+    """Average the probabilities with those of the mirrored frame."""
+    scales: tuple[float, ...] | None = None
+    """Average the probabilities over these multiples of the network input."""
+    confidence: bool = False
+    """Also give the top probability's level; does not change the labels."""
+
+    def __post_init__(self) -> None:
+        if self.input_size not in (None, NATIVE, CONFIG):
+            parse_size(str(self.input_size), option="--input-size")
+        if self.window not in (None, "whole", "slide"):
+            parse_size(str(self.window), option="--window")
+        if self.engine not in ENGINES:
+            raise TeacherError(
+                f"engine {self.engine!r}",
+                expected=f"one of {', '.join(ENGINES)}",
+                where="--engine",
+            )
+        if self.scales is not None and not (
+            self.scales and all(0.1 <= scale <= 4.0 for scale in self.scales)
+        ):
+            raise TeacherError(
+                f"scales {self.scales}",
+                expected="at least one factor, each from 0.1 to 4",
+                where="--scales",
+            )
+
+
+def parse_size(text: str, *, option: str) -> tuple[int, int | None]:
+    """Read ``2048`` as (2048, None) and ``1024x320`` as (1024, 320): width, height in pixels.
+
+    Raises:
+        TeacherError: Neither form, or a side that is 0 or absurdly long.
+    """
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    sides = [int(side) for side in match.groups() if side] if match else []
+    if not sides or not all(0 < side <= MAX_SIDE_PX for side in sides):
+        raise TeacherError(
+            f"size {text!r}",
+            expected=f"pixels as 2048 or 1024x320 (width x height), up to {MAX_SIDE_PX}",
+            where=option,
+        )
+    return sides[0], sides[1] if len(sides) == 2 else None

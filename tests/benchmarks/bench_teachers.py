@@ -1,0 +1,144 @@
+"""Teachers: speed against mmsegmentation's inference_model, and its labels at large sizes.
+
+Run alone: pytest tests/benchmarks/bench_teachers.py -o python_files="bench_*.py" -s
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from xdistill.teachers import mmseg_config
+from xdistill.teachers.registry import load_teacher
+from xdistill.teachers.settings import TeacherSettings
+
+from ..teachers.conftest import FCN, OCRNET, SEGFORMER, random_state, save
+
+pytest.importorskip("mmseg")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+WIDTH_PX = 640
+PAIRS = 9
+EXACT_RATIO = 0.97
+"""The exact engine may be this much of inference_model's speed."""
+NEAR_EXACT_RATIO, NEAR_EXACT_SHARE = 1.4, 0.9999
+"""The fastest engine on a CPU: speed and share of equal labels."""
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """CPU time of several threads would count their waiting."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+Label = Callable[[NDArray[np.uint8]], NDArray[np.integer[Any]]]
+
+
+@pytest.fixture(scope="module")
+def frames(shared: Path) -> list[NDArray[np.uint8]]:
+    """Four real frames as RGB."""
+    drive = "2011_09_26/2011_09_26_drive_0013_sync/image_02/data"
+    paths = [shared / "kitti" / drive / f"{index:010d}.jpg" for index in (0, 20, 40, 60)]
+    images = (cv2.imread(str(path)) for path in paths)
+    return [np.ascontiguousarray(image[..., ::-1]).astype(np.uint8) for image in images]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Checkpoint file of a config, random."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def checkpoint(config: str) -> Path:
+        path = folder / f"{config}.pth"
+        return path if path.exists() else save(path, random_state(config))
+
+    return checkpoint
+
+
+def inference_model(config_name: str, checkpoint: Path, *, width: int | None) -> Label:
+    """mmsegmentation's own call, fed BGR arrays; width None is the config's own size."""
+    from mmseg.apis import inference_model, init_model
+
+    config = mmseg_config.load_config(config_name)
+    for step in config.test_pipeline:
+        if step["type"] == "Resize" and width:
+            step["scale"] = (width, width)
+    model = init_model(config, str(checkpoint), "cpu")
+
+    def label(frame: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
+        result = inference_model(model, np.ascontiguousarray(frame[..., ::-1]))
+        return np.asarray(result.pred_sem_seg.data[0])
+
+    return label
+
+
+def teacher(config: str, checkpoint: Path, **settings: Any) -> Label:
+    """The same network as a teacher."""
+    loaded = load_teacher(f"mmseg:{config},{checkpoint}", settings=TeacherSettings(**settings))
+    return lambda frame: loaded.label([frame], ["frame"]).classes[0]
+
+
+def paired(ours: Label, theirs: Label, frames: list[NDArray[np.uint8]]) -> tuple[str, float, float]:
+    """Ratios of their CPU time to ours, turn about: text, median, share of equal labels.
+
+    CPU time of one thread: other programs on the machine change it little.
+    """
+    equal = np.mean([(ours(frame) == theirs(frame)).mean() for frame in frames])
+    ratios = []
+    for number in range(PAIRS):
+        times = []
+        order = (ours, theirs) if number % 2 else (theirs, ours)
+        for label in order:
+            start = time.process_time()
+            label(frames[number % len(frames)])
+            times.append(time.process_time() - start)
+        mine, their = times if number % 2 else reversed(times)
+        ratios.append(their / mine)
+    low, median, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    text = f"{median:.2f} ({low:.2f}-{high:.2f})  {equal:.4%}"
+    return text, statistics.median(ratios), float(equal)
+
+
+@pytest.mark.parametrize("config", [OCRNET, FCN])
+def test_engines_against_inference_model(
+    config: str, weights: Callable[[str], Path], frames: list[NDArray[np.uint8]]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    checkpoint = weights(config)
+    theirs = inference_model(config, checkpoint, width=WIDTH_PX)
+    print(f"\n{config}, {WIDTH_PX} wide, one thread, {PAIRS} pairs")
+    print("engine   times inference_model's speed (quartiles)  equal labels")
+    fastest = 0.0
+    for engine in ("exact", "fused", "onnx", "bf16"):
+        ours = teacher(config, checkpoint, input_size=str(WIDTH_PX), engine=engine)
+        text, ratio, equal = paired(ours, theirs, frames)
+        print(f"{engine:<8} {text}")
+        if engine == "exact":
+            assert equal == 1.0 and ratio >= EXACT_RATIO
+        elif equal >= NEAR_EXACT_SHARE:
+            fastest = max(fastest, ratio)
+    assert fastest >= NEAR_EXACT_RATIO
+
+
+@pytest.mark.parametrize("config", [OCRNET, SEGFORMER, FCN])
+@pytest.mark.parametrize("size", ["native", "config"])
+def test_bit_equal_at_large_sizes(
+    config: str, size: str, weights: Callable[[str], Path], frames: list[NDArray[np.uint8]]
+) -> None:
+    """Native size and the config's own; SegFormer by its own sliding window."""
+    checkpoint = weights(config)
+    width = frames[0].shape[1] if size == "native" else None
+    with mmseg_config.quiet():
+        expected = inference_model(config, checkpoint, width=width)(frames[0])
+    found = teacher(config, checkpoint, input_size=size)(frames[0])
+    print(f"\n{config} {size}: {len(np.unique(found))} classes occur")
+    assert np.array_equal(found, expected) and len(np.unique(found)) >= 3

@@ -1,0 +1,41 @@
+"""What every test shares: seeds, one thread, and the material beside the repository."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# Nothing of a developer's own machine may reach a test.
+for variable in ("XDISTILL_DATA", "XDISTILL_CACHE", "XDISTILL_SPLITS"):
+    os.environ.pop(variable, None)
+
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("suite")
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real KITTI frames and golden arrays; tests that need it skip without it."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the reference material in {SHARED}, which is not part of the project")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def private_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Fetched and derived files of a test go to a folder of its own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDISTILL_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded source of random numbers."""
+    return np.random.default_rng(20211122)

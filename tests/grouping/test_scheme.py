@@ -1,0 +1,86 @@
+"""Schemes: Table 1 and Table 5 as numbers, and every way a table can be wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from xdistill.grouping.classes import cityscapes
+from xdistill.grouping.scheme import SchemeError, load_scheme
+from xdistill.manifests.errors import ManifestError
+
+# Table 1, Cai et al. 2021, written out by hand: train id -> group.
+TABLE_1 = (3, 3, 2, 2, 2, 0, 0, 0, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1)
+FOREGROUND_BACKGROUND = (1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("4", TABLE_1), ("2", FOREGROUND_BACKGROUND), ("19", tuple(range(19)))],
+)
+def test_shipped_schemes_are_the_papers(name: str, table: tuple[int, ...]) -> None:
+    scheme = load_scheme(name)
+    assert scheme.table == table
+    assert scheme.array == f"groups_{name}"
+    assert len(scheme.groups) == int(name) == len(scheme.colours)
+
+
+def test_class_table_has_the_cityscapes_ids() -> None:
+    table = cityscapes()
+    assert table.names[0] == "road" and table.names[13] == "car" and table.names[18] == "bicycle"
+    ids = table.from_label_ids()
+    assert [ids[7], ids[26], ids[33]] == [0, 13, 18]
+    assert ids[0] == ids[1] == ids[29] == ids[255] == 255
+    assert tuple(table.palette()[0]) == (128, 64, 128)
+
+
+def user_table(**groups: list[int]) -> str:
+    rows = [
+        f'[[group]]\nid = {number}\nname = "{name}"\ntrain_ids = {str(ids).lower()}\n'
+        for number, (name, ids) in enumerate(groups.items())
+    ]
+    return 'name = "mine"\n' + "\n".join(rows)
+
+
+def test_a_users_own_table_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(user_table(even=list(range(0, 19, 2)), odd=list(range(1, 19, 2))))
+    scheme = load_scheme(str(path))
+    assert scheme.table == tuple(i % 2 for i in range(19))
+    assert scheme.array == "groups_mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (user_table(a=list(range(18)), b=[]), "train id 18 (bicycle) is in no group"),
+        (user_table(a=list(range(19)), b=[4]), "train id 4 (fence) in groups 0 and 1"),
+        (user_table(a=list(range(19)), b=[]), "group id 1"),
+        (user_table(a=list(range(20))), "train id 19"),
+        (user_table(a=[*range(19), 255]), "train id 255"),
+        (user_table(a=[*range(18), True]), "train id True"),
+        (user_table(a=list(range(19))).replace("id = 0", "id = 1"), "group id 1 where 0"),
+        (user_table(a=list(range(19))).replace("mine", "a/b"), "name 'a/b'"),
+        ('name = "x"\n', "group"),
+    ],
+)
+def test_a_broken_table_is_refused_with_the_id_named(
+    tmp_path: Path, text: str, named: str
+) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text(text)
+    with pytest.raises(SchemeError) as caught:
+        load_scheme(str(path))
+    assert named in str(caught.value)
+    assert "expected" in str(caught.value)
+
+
+def test_an_unknown_scheme_lists_the_known_ones() -> None:
+    with pytest.raises(ManifestError, match="one of 19, 2, 4"):
+        load_scheme("5")
+
+
+def test_no_toml_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("name = ")
+    with pytest.raises(ManifestError, match="not a TOML file"):
+        load_scheme(str(path))

@@ -1,0 +1,110 @@
+"""Downloads: checksum, resume, wrong file, no network; against a server on the loopback."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from xdistill.manifests.errors import FetchError
+from xdistill.manifests.fetch import cache_folder, fetch
+
+CONTENT = bytes(range(256)) * 4096
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves CONTENT; /short breaks off half way, /plain ignores Range."""
+
+    requests: list[str] = []
+
+    def do_GET(self) -> None:
+        start = 0
+        asked = self.headers.get("Range")
+        self.requests.append(f"{self.path} {asked}")
+        if self.path == "/missing":
+            self.send_error(404)
+            return
+        if asked and self.path != "/plain":
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(CONTENT):
+                self.send_error(416)
+                return
+        body = CONTENT[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if self.path == "/short" else body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def test_fetched_once(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "file.bin"
+    Handler.requests.clear()
+    assert fetch(f"{server}/whole", target, sha256=SHA256) == target
+    assert target.read_bytes() == CONTENT
+    fetch(f"{server}/whole", target, sha256=SHA256)
+    assert len(Handler.requests) == 1
+
+
+@pytest.mark.parametrize("path", ["whole", "plain"])
+def test_a_broken_download_is_continued(server: str, tmp_path: Path, path: str) -> None:
+    target = tmp_path / "file.bin"
+    with pytest.raises(FetchError, match="stopped at") as caught:
+        fetch(f"{server}/short", target, sha256=SHA256)
+    assert "run again" in str(caught.value)
+    assert not target.exists()
+    Handler.requests.clear()
+    fetch(f"{server}/{path}", target, sha256=SHA256)
+    assert Handler.requests == [f"/{path} bytes={len(CONTENT) // 2}-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_whole_part_needs_no_more_bytes(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    (tmp_path / "file.bin.part").write_bytes(CONTENT)
+    assert fetch(f"{server}/whole", target, sha256=SHA256).read_bytes() == CONTENT
+
+
+def test_wrong_content_never_takes_the_name(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    with pytest.raises(FetchError) as caught:
+        fetch(f"{server}/whole", target, sha256="0" * 64)
+    assert SHA256 in str(caught.value) and "0" * 64 in str(caught.value)
+    assert not target.exists()
+
+
+def test_a_file_put_there_by_hand_is_checked(tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    target.write_bytes(b"not it")
+    with pytest.raises(FetchError, match="sha256"):
+        fetch("http://127.0.0.1:9/x", target, sha256=SHA256)
+    assert target.read_bytes() == b"not it"
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/file.bin", "{server}/missing"])
+def test_offline_says_which_file_to_put_where(server: str, tmp_path: Path, address: str) -> None:
+    target = tmp_path / "file.bin"
+    address = address.format(server=server)
+    with pytest.raises(FetchError) as caught:
+        fetch(address, target, sha256=SHA256)
+    assert address in str(caught.value) and f"put it at {target}" in str(caught.value)
+
+
+def test_cache_folder_follows_the_environment(private_cache: Path) -> None:
+    assert cache_folder() == private_cache

@@ -1,0 +1,66 @@
+"""Shipped manifests by name, a user's own by path, and the import order of the packages."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from xdistill.manifests import loader
+from xdistill.manifests.errors import ManifestError, XDistillError
+
+ROOT = Path(__file__).parents[2]
+
+ALLOWED = {
+    "manifests": set(),
+    "grouping": {"manifests"},
+    "teachers": {"manifests", "grouping"},
+    "pipeline": {"manifests", "grouping", "teachers"},
+    "train": {"manifests", "grouping", "pipeline"},
+}
+
+
+def imported_packages(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("xdistill.")}
+    return found
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_packages_import_downwards_only(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        above = imported_packages(path) - ALLOWED[package] - {package}
+        assert not above, f"{path.relative_to(ROOT)} imports {above}"
+
+
+def test_every_shipped_toml_loads() -> None:
+    for kind in ("classes", "schemes", "teachers", "splits", "recipes"):
+        for name in loader.names(kind):
+            assert loader.load(kind, name)
+
+
+def test_a_shipped_name_wins_over_a_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("4").write_text('name = "own"\n')
+    assert loader.load("schemes", "4")["name"] == "4"
+    assert loader.load("schemes", "./4")["name"] == "own"
+
+
+def test_message_says_found_expected_where_and_what_to_do() -> None:
+    error = XDistillError("found this", expected="that", where=Path("there"), remedy="do so")
+    assert str(error) == "found this\n  expected: that\n  where: there\n  what to do: do so"
+
+
+def test_errors_that_are_builtins_too_keep_their_message_across_processes() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(ManifestError("found", remedy="do")))
+    assert isinstance(error, ValueError) and str(error) == "found\n  what to do: do"

@@ -1,0 +1,127 @@
+"""Images: decoded right, and every truncation noticed."""
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xdistill.pipeline.kitti.errors import ImageError
+from xdistill.pipeline.kitti.images import image_size, read_image
+
+
+@pytest.fixture
+def picture(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 255, (20, 31, 3), np.uint8)
+
+
+def by_opencv(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image[..., ::-1]
+
+
+def encoded(picture: np.ndarray, suffix: str, *options: int) -> bytes:
+    return bytes(cv2.imencode(suffix, picture, options)[1])
+
+
+def test_a_png_is_read_as_rgb(tmp_path: Path, picture: np.ndarray) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture, ".png"))
+    assert np.array_equal(read_image(path), picture[..., ::-1])
+    assert image_size(path) == (20, 31)
+
+
+@pytest.mark.parametrize(
+    "options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)]
+)
+def test_jpegs_of_every_kind(tmp_path: Path, picture: np.ndarray, options: tuple[int]) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(picture, ".jpg", *options))
+    assert np.array_equal(read_image(path), by_opencv(path))
+    assert image_size(path) == (20, 31)
+
+
+def test_grey_images_come_as_rgb(tmp_path: Path, picture: np.ndarray) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture[..., 0], ".png"))
+    assert np.array_equal(read_image(path), np.repeat(picture[..., :1], 3, axis=2))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_every_truncation_is_noticed(tmp_path: Path, picture: np.ndarray, suffix: str) -> None:
+    data = encoded(picture, suffix)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"")
+    with pytest.raises(ImageError, match="is empty"):
+        read_image(path)
+    end = len(data) - 13
+    for length in [*range(1, 64), *range(64, end, 37), *range(end, len(data))]:
+        path.write_bytes(data[:length])
+        with pytest.raises(ImageError, match="truncated|no PNG"):
+            read_image(path)
+
+
+def test_a_jpeg_thumbnails_end_is_not_the_images(tmp_path: Path, picture: np.ndarray) -> None:
+    thumbnail = encoded(picture[:8, :8], ".jpg")
+    data = encoded(picture, ".jpg")
+    header = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data[:2] + header + data[2:-2])
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(path)
+    path.write_bytes(data[:2] + header + data[2:])
+    assert read_image(path).shape == (20, 31, 3)
+    assert image_size(path) == (20, 31)
+
+
+@given(st.data())
+def test_a_flipped_bit_in_a_png_is_noticed(data: st.DataObject) -> None:
+    from xdistill.pipeline.kitti.images import _damage
+
+    whole = bytearray(encoded(np.arange(60, dtype=np.uint8).reshape(4, 5, 3), ".png"))
+    position = data.draw(st.integers(0, len(whole) - 1))
+    whole[position] ^= 1 << data.draw(st.integers(0, 7))
+    assert _damage(bytes(whole)) is not None
+
+
+def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("404: not found")
+    with pytest.raises(ImageError, match="is no PNG or JPEG"):
+        read_image(path)
+    with pytest.raises(ImageError, match="no complete PNG or JPEG header"):
+        image_size(path)
+
+
+@pytest.mark.parametrize("function", [read_image, image_size])
+def test_an_absent_file_is_refused(tmp_path: Path, function: object) -> None:
+    assert callable(function)
+    with pytest.raises(ImageError, match="cannot be read"):
+        function(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_header_cut_short_has_no_size(tmp_path: Path, picture: np.ndarray, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encoded(picture, suffix)[:22])
+    with pytest.raises(ImageError, match="header"):
+        image_size(path)
+
+
+def test_a_huffman_table_before_the_frame_header(tmp_path: Path, picture: np.ndarray) -> None:
+    data = encoded(picture, ".jpg")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data[:2] + b"\xff\xc4\x00\x09" + bytes(7) + data[2:])
+    assert image_size(path) == (20, 31)
+
+
+@pytest.mark.parametrize("drive", ["0013", "0002"])
+def test_real_images(shared: Path, drive: str) -> None:
+    folder = shared / f"kitti/2011_09_26/2011_09_26_drive_{drive}_sync/image_02/data"
+    path = min(folder.iterdir())
+    assert np.array_equal(read_image(path), by_opencv(path))
+    assert image_size(path) == (375, 1242)

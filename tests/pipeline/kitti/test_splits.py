@@ -1,0 +1,134 @@
+"""Splits: by file and by name, and every way they can be wrong."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from xdistill.manifests import loader
+from xdistill.manifests.errors import FetchError
+from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError, SplitError
+from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.splits import (
+    load_split,
+    missing_frames,
+    read_split,
+    require_frames,
+    resolve_split,
+)
+
+A = "2011_09_26/2011_09_26_drive_0001_sync"
+B = "2011_09_28/2011_09_28_drive_0001_sync"
+
+PUBLISHED = {
+    "kitti-eigen-test": (697, 28),
+    "kitti-eigen-zhou-train": (39810, 32),
+    "kitti-eigen-zhou-val": (4424, 31),
+    "kitti-eigen-benchmark": (652, 28),
+}
+
+
+def test_a_split_file_keeps_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "split.txt"
+    path.write_text(f"{B} 0000000003 l\r\n\n{A} 1 r\n\n")
+    assert read_split(path) == [Frame(B, 3, "l"), Frame(A, 1, "r")]
+    assert load_split(str(path)) == read_split(path)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_an_empty_split_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "split.txt"
+    path.write_text(text)
+    with pytest.raises(SplitError, match="the split is empty"):
+        read_split(path)
+
+
+def test_a_malformed_line_is_named_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "split.txt"
+    path.write_text(f"{A} 1 l\n\n{A} one l\n")
+    with pytest.raises(SplitError, match=rf"line 3: '{A} one l'(.*\n)*.*where: {path}"):
+        read_split(path)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_what_is_no_text_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "split.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SplitError, match="cannot be read"):
+        read_split(path)
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(SplitError, match="no split 'kitti-eigen'\n.*kitti-eigen-zhou-train"):
+        load_split("kitti-eigen")
+
+
+def test_missing_frames_are_counted_by_drive(root: Path) -> None:
+    frames = [Frame(B, 0, "l"), Frame(B, 0, "r"), Frame(A, 2, "l"), Frame(A, 3, "l")]
+    assert missing_frames(root, frames) == frames[1:]
+    with pytest.raises(MissingFrameError, match=rf"3 of 4 frames .*: {A} \(2\), {B} \(1\)"):
+        require_frames(root, frames)
+    require_frames(root, frames[:1])
+
+
+def test_missing_frames_of_a_missing_root(tmp_path: Path) -> None:
+    with pytest.raises(KittiError, match="no such folder"):
+        missing_frames(tmp_path / "none", [Frame(A, 0, "l")])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_splits_are_what_the_manifests_say(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDISTILL_SPLITS", str(shared / "splits"))
+    manifest = loader.load("splits", name)
+    frames = load_split(name)
+    assert resolve_split(name) == shared / "splits" / manifest["file"]
+    assert len(frames) == manifest["count"] == PUBLISHED[name][0]
+    assert len({frame.drive for frame in frames}) == manifest["drives"] == PUBLISHED[name][1]
+
+
+def test_every_split_manifest_is_tested() -> None:
+    assert set(loader.names("splits")) == set(PUBLISHED)
+
+
+def test_a_tampered_list_in_the_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "eigen" / "test_files.txt"
+    path.parent.mkdir()
+    path.write_text(f"{A} 1 l\n")
+    monkeypatch.setenv("XDISTILL_SPLITS", str(tmp_path))
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(FetchError, match=f"sha256 {found}\n.*e226d4ca"):
+        load_split("kitti-eigen-test")
+
+
+def test_a_list_is_fetched_once_into_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private_cache: Path
+) -> None:
+    published = tmp_path / "published.txt"
+    published.write_text(f"{A} 1 l\n")
+    manifest = {
+        "file": "eigen/test_files.txt",
+        "address": published.as_uri(),
+        "sha256": hashlib.sha256(published.read_bytes()).hexdigest(),
+    }
+    monkeypatch.setattr(loader, "load", lambda kind, name: manifest)
+    monkeypatch.setenv("XDISTILL_SPLITS", str(tmp_path / "elsewhere"))
+    assert load_split("kitti-eigen-test") == [Frame(A, 1, "l")]
+    published.unlink()
+    assert resolve_split("kitti-eigen-test") == private_cache / "splits/eigen/test_files.txt"
+
+
+def test_without_a_network_the_message_names_file_address_and_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private_cache: Path
+) -> None:
+    address = (tmp_path / "gone.txt").as_uri()
+    manifest = {"file": "eigen/test_files.txt", "address": address, "sha256": "0" * 64}
+    monkeypatch.setattr(loader, "load", lambda kind, name: manifest)
+    with pytest.raises(FetchError) as caught:
+        load_split("kitti-eigen-test")
+    for part in ("test_files.txt", address, str(private_cache / "splits" / "eigen")):
+        assert part in str(caught.value)

@@ -1,0 +1,115 @@
+"""The direct reader in worker processes of every kind, and what it says of damage."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from label_stores import SEQUENCE, FrameData, frame, new_array, new_store, scratch_folder
+from torch.utils.data import DataLoader
+
+from xdistill.pipeline.store import CorruptLabelsError, LabelReader
+
+FRAMES = (0, 5, 63, 64, 69)
+
+
+@pytest.fixture(scope="module")
+def path() -> Iterator[Path]:
+    """A store with five frames, twice: as it is written, and converted by another program."""
+    with scratch_folder() as folder:
+        for name in ("own", "foreign"):
+            array = new_array(new_store(Path(folder, name)))
+            for shard in (0, 1):
+                array.write_shard(shard, {i: frame(i) for i in FRAMES if i // 64 == shard})
+        labels = zarr.open_array(Path(folder, "foreign", SEQUENCE, "classes"), mode="r")
+        pixels = np.asarray(labels[:])
+        zarr.create_array(
+            Path(folder, "foreign", SEQUENCE, "classes"),
+            data=pixels,
+            chunks=(7, 4, 6),
+            overwrite=True,
+        )
+        yield Path(folder)
+
+
+# Newer Pythons warn of forking with threads about, which is what is tried here.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_in_data_loader_workers(path: Path, method: str) -> None:
+    readers = [LabelReader(path / name, "classes") for name in ("own", "foreign")]
+    for reader in readers:
+        # Used before the fork, so that the child inherits whatever a reader may hold.
+        reader.read(SEQUENCE, 0)
+    items = [(reader, index) for reader in readers for index in FRAMES]
+    loader: DataLoader[torch.Tensor] = DataLoader(
+        FrameData(SEQUENCE, items),  # type: ignore[arg-type]
+        batch_size=1,
+        num_workers=1,
+        multiprocessing_context=method,
+    )
+    for (_, index), batch in zip(items, loader, strict=True):
+        np.testing.assert_array_equal(batch[0].numpy(), frame(index))
+
+
+def test_pickled_readers_start_afresh(path: Path) -> None:
+    reader = LabelReader(path / "own", "classes")
+    reader.read(SEQUENCE, 0)
+    state = pickle.dumps(reader)
+    assert len(state) < 300
+    np.testing.assert_array_equal(pickle.loads(state).read(SEQUENCE, 69), frame(69))
+
+
+def test_labels_may_be_written_to(path: Path) -> None:
+    labels = LabelReader(path / "own", "classes").read(SEQUENCE, 0)
+    assert labels.flags.writeable and labels.flags.c_contiguous and labels.shape == (4, 6)
+
+
+def test_damage_names_the_frame(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {0: frame(0), 1: frame(1)})
+    file = array.folder / "c.0.0.0"
+    data = bytearray(file.read_bytes())
+    data[3] ^= 4
+    file.write_bytes(data)
+    reader = LabelReader(tmp_path / "s", "classes")
+    with pytest.raises(CorruptLabelsError, match=f"frame 0 of {SEQUENCE}/classes is damaged"):
+        reader.read(SEQUENCE, 0)
+    np.testing.assert_array_equal(reader.read(SEQUENCE, 1), frame(1))
+    data[-10] ^= 4
+    file.write_bytes(data)
+    with pytest.raises(CorruptLabelsError, match=f"frame 1 of {SEQUENCE}/classes .* checksum"):
+        reader.read(SEQUENCE, 1)
+    file.unlink()
+    with pytest.raises(CorruptLabelsError, match="missing from its shard"):
+        reader.read(SEQUENCE, 1)
+
+
+@pytest.mark.parametrize("array", ["classes", "classes_commit"])
+def test_damaged_metadata_is_never_taken_for_foreign(tmp_path: Path, array: str) -> None:
+    new_array(new_store(tmp_path / "s")).write_shard(0, {0: frame(0)})
+    file = tmp_path / "s" / SEQUENCE / array / ("zarr.json" if array == "classes" else "c.0")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(CorruptLabelsError, match="checksum"):
+        LabelReader(tmp_path / "s", "classes").read(SEQUENCE, 0)
+
+
+def test_pixels_of_another_commit(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {0: frame(0)})
+    other = new_array(new_store(tmp_path / "other"))
+    other.write_shard(0, {0: frame(1)})
+    (other.folder / "c.0.0.0").rename(array.folder / "c.0.0.0")
+    with pytest.raises(CorruptLabelsError, match="not the pixels that were committed"):
+        LabelReader(tmp_path / "s", "classes").read(SEQUENCE, 0)
+
+
+def test_a_new_frame_beyond_the_array(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "s")
+    new_array(store).write_shard(0, {0: frame(0)})
+    reader = LabelReader(tmp_path / "s", "classes")
+    assert not reader.has(SEQUENCE, 100)
+    new_array(store, length=101).write_shard(1, {100: frame(100)})
+    np.testing.assert_array_equal(reader.read(SEQUENCE, 100), frame(100))

@@ -1,0 +1,233 @@
+"""A store written and read again: by its own code and by plain zarr-python; what it refuses."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from label_stores import SEQUENCE, SIZE, TEACHER, frame, new_array, new_store, snapshot
+
+from xdistill.pipeline import atomic
+from xdistill.pipeline.store import (
+    LabelReader,
+    LabelStore,
+    LabelStoreError,
+    UncommittedFrameError,
+)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {3: frame(3), 63: frame(63)}, failed=[5])
+    array.write_shard(1, {64: frame(64)})
+    again = LabelStore.open(tmp_path / "s").array(SEQUENCE, "classes")
+    reader = LabelReader(tmp_path / "s", "classes")
+    for index in (3, 63, 64):
+        np.testing.assert_array_equal(again.read(index), frame(index))
+        np.testing.assert_array_equal(reader.read(SEQUENCE, index), frame(index))
+    assert again.committed().nonzero()[0].tolist() == [3, 63, 64]
+    assert again.failed().nonzero()[0].tolist() == [5]
+    assert again.committed().shape == (70,)
+    counts = again.counts()
+    assert counts.shape == (70, 20)
+    expected = np.bincount(frame(63).ravel(), minlength=256)
+    assert counts[63].tolist() == [*expected[:19].tolist(), expected[255]]
+    assert counts.sum() == 3 * 4 * 6
+
+
+def test_plain_zarr_reads_it(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {3: frame(3)})
+    group = zarr.open_group(tmp_path / "s", mode="r")
+    assert group.attrs["fingerprint"] == "f1"
+    assert group.attrs["teacher"] == {"kind": "png", "weights": "abc", "size": [4, 6]}
+    assert [name for name, _ in group.groups()] == ["2011_09_26"]
+    labels = zarr.open_array(tmp_path / "s" / SEQUENCE / "classes", mode="r")
+    assert labels.shape == (70, 4, 6) and labels.shards == (64, 4, 6)
+    assert labels.chunks == (1, 4, 6) and labels.attrs["table"] == [1, 2]
+    np.testing.assert_array_equal(np.asarray(labels[3]), frame(3))
+    assert (np.asarray(labels[2]) == 255).all()
+    members = {name for name, _ in zarr.open_group(tmp_path / "s" / SEQUENCE, mode="r").arrays()}
+    assert members == {"classes", "classes_commit", "classes_counts"}
+
+
+def test_commit_words_are_as_documented(tmp_path: Path) -> None:
+    import google_crc32c
+
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {3: frame(3)}, failed=[4])
+    words = zarr.open_array(tmp_path / "s" / SEQUENCE / "classes_commit", mode="r")
+    assert words.dtype == np.uint64 and words.chunks == (64,)
+    assert int(np.asarray(words[3])) == google_crc32c.value(frame(3).tobytes()) | 1 << 32
+    assert int(np.asarray(words[4])) == 1 << 33
+    assert int(np.asarray(words[5])) == 0
+
+
+def test_a_frame_that_is_all_ignore_is_stored(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    blank = np.full(SIZE, 255, np.uint8)
+    array.write_shard(0, {0: blank})
+    np.testing.assert_array_equal(array.read(0), blank)
+
+
+def test_later_frames_leave_committed_ones_alone(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {3: frame(3)}, failed=[5])
+    array.write_shard(0, {3: frame(99), 4: frame(4), 5: frame(5)}, failed=[3])
+    for index in (3, 4, 5):
+        np.testing.assert_array_equal(array.read(index), frame(index))
+    assert not array.failed().any()
+
+
+@pytest.mark.parametrize("failed", [[], [5]])
+def test_nothing_new_touches_no_file(tmp_path: Path, failed: list[int]) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {3: frame(3)}, failed=[5])
+    before = snapshot(tmp_path / "s")
+    again = new_array(new_store(tmp_path / "s"))
+    again.write_shard(0, {3: frame(3)}, failed=failed)
+    assert snapshot(tmp_path / "s") == before
+
+
+def test_growth_keeps_frames(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "s")
+    new_array(store, length=70).write_shard(1, {69: frame(69)})
+    grown = new_array(store, length=300)
+    assert (grown.length, grown.shards) == (300, 5)
+    np.testing.assert_array_equal(grown.read(69), frame(69))
+    grown.write_shard(4, {299: frame(299)})
+    assert new_array(store, length=10).length == 300
+    labels = zarr.open_array(tmp_path / "s" / SEQUENCE / "classes", mode="r")
+    np.testing.assert_array_equal(np.asarray(labels[299]), frame(299))
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2])
+def test_growth_cut_short_is_completed(
+    tmp_path: Path, stopped_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = new_store(tmp_path / "s")
+    new_array(store, length=70).write_shard(1, {69: frame(69)})
+    rename, calls = atomic._rename, []
+
+    def failing(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) > stopped_after:
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(LabelStoreError, match="written"):
+        patch.setattr(atomic, "_rename", failing)
+        new_array(store, length=300)
+    half = LabelStore.open(tmp_path / "s").array(SEQUENCE, "classes")
+    assert half.length == 70
+    np.testing.assert_array_equal(half.read(69), frame(69))
+    assert new_array(new_store(tmp_path / "s"), length=300).length == 300
+
+
+def test_sequences_and_arrays(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "s")
+    assert store.sequences() == []
+    new_array(store)
+    new_array(store, name="groups_4")
+    assert store.sequences() == [SEQUENCE]
+    assert store.arrays(SEQUENCE) == ["classes", "groups_4"]
+    assert store.has(SEQUENCE, "classes") and not store.has(SEQUENCE, "confidence")
+    assert not store.has("2011_09_26/other/image_02", "classes")
+    assert store.array(SEQUENCE, "groups_4").attributes == {"table": [1, 2]}
+
+
+def refusals(store: LabelStore, tmp_path: Path) -> dict[str, Callable[[], object]]:
+    """Every mistake, by a part of its message."""
+    array = new_array(store)
+    reading = LabelStore.open(tmp_path / "s").array(SEQUENCE, "classes")
+    (tmp_path / "other").mkdir()
+    zarr.open_group(tmp_path / "foreign", mode="w")
+    return {
+        "no such label store": lambda: LabelStore.open(tmp_path / "absent"),
+        "no label store": lambda: LabelStore.open(tmp_path / "other"),
+        "or a damaged one": lambda: LabelStore.open(tmp_path / "foreign"),
+        "there already": lambda: LabelStore.create(
+            tmp_path / "s", teacher=TEACHER, fingerprint="f1"
+        ),
+        "fingerprint f2\n.*f1\n.*weights: 'abc' there, 'xyz' here": (
+            lambda: LabelStore.open_for_writing(
+                tmp_path / "s", teacher={**TEACHER, "weights": "xyz"}, fingerprint="f2"
+            )
+        ),
+        r"frame 2 of classes is 5x6 uint8\n.*4x6": lambda: array.write_shard(
+            0, {2: np.zeros((5, 6), np.uint8)}
+        ),
+        r"is 4x6 int64": lambda: array.write_shard(0, {2: np.zeros(SIZE, np.int64)}),
+        r"frame 2 of classes: label value 19\n.*0 to 18": lambda: array.write_shard(
+            0, {2: np.full(SIZE, 19, np.uint8)}
+        ),
+        r"\(4, 7\)\n.*\(4, 6\), as the array was created": lambda: store.ensure_array(
+            SEQUENCE, "classes", length=500, size=(4, 7), values=19, attributes={"table": [1, 2]}
+        ),
+        "attributes .*\n.*as the array was": lambda: store.ensure_array(
+            SEQUENCE, "classes", length=1, size=SIZE, values=19, attributes={"table": [2, 1]}
+        ),
+        "no array groups_4": lambda: store.array(SEQUENCE, "groups_4"),
+        "opened for reading": lambda: reading.write_shard(0, {1: frame(1)}),
+        "frame 70 of classes is outside": lambda: array.write_shard(1, {70: frame(1)}),
+    }
+
+
+@pytest.mark.parametrize("number", range(13))
+def test_refusals(tmp_path: Path, number: int) -> None:
+    store = new_store(tmp_path / "s")
+    message, mistake = list(refusals(store, tmp_path).items())[number]
+    before = snapshot(tmp_path / "s")
+    with pytest.raises(LabelStoreError, match=message) as caught:
+        mistake()
+    assert isinstance(caught.value, OSError)
+    assert snapshot(tmp_path / "s") == before
+
+
+def test_a_frame_of_another_shard_is_a_defect(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frame 64 is not in shard 0"):
+        new_array(new_store(tmp_path / "s")).write_shard(0, {64: frame(1)})
+
+
+def test_frames_without_labels_name_the_command(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "s")
+    new_array(store).write_shard(0, {0: frame(0)}, failed=[1])
+    for index in (1, 2, 70, -1):
+        with pytest.raises(UncommittedFrameError, match=f"frame {index} .*\n(.*\n)*.*segment"):
+            LabelReader(tmp_path / "s", "classes").read(SEQUENCE, index)
+    groups = LabelReader(tmp_path / "s", "groups_4")
+    with pytest.raises(UncommittedFrameError, match=r"regroup --scheme 4"):
+        groups.read(SEQUENCE, 0)
+
+
+def test_a_reader_sees_frames_committed_since(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {0: frame(0)})
+    reader = LabelReader(tmp_path / "s", "classes")
+    assert reader.has(SEQUENCE, 0) and not reader.has(SEQUENCE, 1)
+    array.write_shard(0, {1: frame(1)})
+    np.testing.assert_array_equal(reader.read(SEQUENCE, 1), frame(1))
+    array.retract([0])
+    array.write_shard(0, {0: frame(100)})
+    np.testing.assert_array_equal(reader.read(SEQUENCE, 0), frame(100))
+
+
+def test_a_newer_format_is_named(tmp_path: Path) -> None:
+    new_store(tmp_path / "s")
+    path = tmp_path / "s" / "zarr.json"
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(LabelStoreError, match="version 2\n.*version 1 at most"):
+        LabelStore.open(tmp_path / "s")
+
+
+def test_retracted_frames_are_done_again(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {0: frame(0), 1: frame(1)})
+    array.retract([1])
+    assert array.committed().nonzero()[0].tolist() == [0]
+    assert array.counts()[1].sum() == 0
+    array.write_shard(0, {1: frame(11)})
+    np.testing.assert_array_equal(array.read(0), frame(0))
+    np.testing.assert_array_equal(array.read(1), frame(11))

@@ -1,0 +1,90 @@
+"""``xd-pipeline regroup``: stored groups equal the table read pixel by pixel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from click.testing import CliRunner, Result
+from kitti_tree import DRIVE_A, Tree
+
+from xdistill.grouping.scheme import load_scheme
+from xdistill.pipeline.regroup_cli import regroup
+from xdistill.pipeline.segment_cli import segment
+from xdistill.pipeline.store import LabelStore
+
+SEQUENCE = f"{DRIVE_A}/image_02"
+
+
+def own_table(border: int) -> str:
+    """Two groups: train ids below the border, and the rest."""
+    groups = range(border), range(border, 19)
+    return 'name = "halves"\n' + "".join(
+        f'[[group]]\nid = {number}\nname = "{number}"\ntrain_ids = {list(ids)}\n'
+        for number, ids in enumerate(groups)
+    )
+
+
+@pytest.fixture
+def store(tree: Tree, tmp_path: Path) -> Path:
+    path = tmp_path / "labels.zarr"
+    label(tree, path)
+    return path
+
+
+def label(tree: Tree, store: Path, *more: str) -> None:
+    arguments = ["--data", str(tree.data), "--store", str(store), "--teacher", f"png:{tree.labels}"]
+    result = CliRunner().invoke(segment, [*arguments, *more])
+    assert result.exit_code == 0, result.output
+
+
+def run(store: Path, scheme: str) -> Result:
+    return CliRunner().invoke(regroup, ["--store", str(store), "--scheme", scheme])
+
+
+@pytest.mark.parametrize("name", ["4", "2", "19", "own"])
+def test_groups_equal_a_loop_over_the_table(
+    tree: Tree, store: Path, tmp_path: Path, name: str
+) -> None:
+    if name == "own":
+        name = str(tmp_path / "own.toml")
+        Path(name).write_text(own_table(10))
+    scheme = load_scheme(name)
+    result = run(store, name)
+    assert result.exit_code == 0, result.output
+    assert f"wrote {scheme.array} for 72 frames" in result.stdout
+    groups = zarr.open_group(store, mode="r")[f"{SEQUENCE}/{scheme.array}"]
+    assert isinstance(groups, zarr.Array)
+    for index in (0, 6, 69):
+        classes = tree.expected(DRIVE_A, index).ravel().tolist()
+        by_hand = [255 if value == 255 else scheme.table[value] for value in classes]
+        assert np.asarray(groups[index]).ravel().tolist() == by_hand
+    assert groups.attrs["table"] == list(scheme.table)
+    assert groups.attrs["source_fingerprint"] == LabelStore.open(store).fingerprint
+
+
+def test_a_second_run_does_nothing_and_new_frames_are_added(tree: Tree, tmp_path: Path) -> None:
+    store = tmp_path / "labels.zarr"
+    label(tree, store, "--drive", "0002")
+    assert "for 3 frames" in run(store, "4").stdout
+    assert "nothing to do: groups_4 is complete" in run(store, "4").stdout
+    label(tree, store)
+    assert "for 69 frames" in run(store, "4").stdout
+
+
+def test_another_table_of_the_same_name_is_refused(store: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(own_table(10))
+    run(store, str(own))
+    before = (store / SEQUENCE / "groups_halves" / "zarr.json").read_bytes()
+    own.write_text(own_table(9))
+    result = run(store, str(own))
+    assert result.exit_code == 1
+    assert "groups_halves was made with the table" in result.stderr
+    assert "another name" in result.stderr
+    assert (store / SEQUENCE / "groups_halves" / "zarr.json").read_bytes() == before
+
+
+def test_no_store_says_what_to_run(tmp_path: Path) -> None:
+    result = run(tmp_path / "none.zarr", "4")
+    assert result.exit_code == 1 and "xd-pipeline segment" in result.stderr

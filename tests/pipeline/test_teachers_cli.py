@@ -1,0 +1,67 @@
+"""``xd-pipeline teachers``: list, fetch and check."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from xdistill.manifests import loader
+from xdistill.pipeline.teachers_cli import teachers
+from xdistill.teachers import catalogue
+
+DRIVE = "2011_09_26/2011_09_26_drive_0013_sync/image_02/data"
+
+
+def test_list_names_every_teacher_and_where_its_weights_belong(private_cache: Path) -> None:
+    answer = CliRunner().invoke(teachers, [])
+    assert answer.exit_code == 0, answer.output
+    for name in loader.names("teachers"):
+        known = catalogue.entry(name)
+        assert f"{name}\n" in answer.stdout and known.licence in answer.stdout
+    assert str(private_cache / "weights") in answer.stdout and "not fetched yet" in answer.stdout
+    assert answer.stdout == CliRunner().invoke(teachers, ["list"]).stdout
+
+
+def test_fetch(private_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = catalogue.entry("pidnet-s")
+    source = tmp_path / known.file
+    source.write_bytes(b"weights")
+    content = loader.load("teachers", "pidnet-s")
+    content["weights"]["address"] = source.as_uri()
+    monkeypatch.setattr(loader, "load", lambda kind, name: content)
+    answer = CliRunner().invoke(teachers, ["fetch", "pidnet-s"])
+    assert answer.exit_code == 0, answer.output
+    assert "next: xd-pipeline segment --teacher pidnet-s" in answer.stdout
+    assert (private_cache / "weights" / known.file).read_bytes() == b"weights"
+
+
+def test_fetch_of_an_unknown_teacher() -> None:
+    answer = CliRunner().invoke(teachers, ["fetch", "ocrnet-hr49"])
+    assert answer.exit_code == 1 and "ocrnet-hr48" in answer.stderr
+
+
+def test_check_compares_an_engine_with_the_exact_one(shared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mmseg")
+    from ..teachers.conftest import FCN, random_state, save
+
+    checkpoint = save(tmp_path / "fcn.pth", random_state(FCN))
+    frames = tmp_path / "kitti" / DRIVE
+    frames.mkdir(parents=True)
+    for index in (0, 5, 9):
+        name = f"{index:010d}.jpg"
+        shutil.copy(shared / "kitti" / DRIVE / name, frames / name)
+    arguments = ["check", f"mmseg:{FCN},{checkpoint}", "--data", str(tmp_path / "kitti")]
+    options = ["--frames", "2", "--engine", "fused", "--input-size", "160", "--device", "cpu"]
+    answer = CliRunner().invoke(teachers, [*arguments, *options])
+    assert answer.exit_code == 0, answer.output
+    assert "labels of fused equal to exact, 2 frames" in answer.stdout
+    share = re.search(r"all pixels +(\d+\.\d+)%", answer.stdout)
+    assert share and float(share[1]) > 99.9
+    assert re.search(r"\d\.\d\d times the speed", answer.stdout)
+
+
+def test_check_has_no_second_way_to_name_the_teacher() -> None:
+    answer = CliRunner().invoke(teachers, ["check", "pidnet-s", "--teacher", "fcn-hr18s"])
+    assert answer.exit_code == 2 and "No such option" in answer.stderr

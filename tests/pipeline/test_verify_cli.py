@@ -1,0 +1,103 @@
+"""``xd-pipeline verify``: damage is named, and repair makes again only what was damaged."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from kitti_tree import DRIVE_A, Tree
+
+from xdistill.pipeline.cli import main
+
+CLASSES = f"{DRIVE_A}/image_02/classes"
+GROUPS = f"{DRIVE_A}/image_02/groups_4"
+
+
+@pytest.fixture
+def store(tree: Tree, tmp_path: Path) -> Path:
+    path = tmp_path / "labels.zarr"
+    assert run("segment", tree, path).exit_code == 0
+    assert CliRunner().invoke(main, ["regroup", "--store", str(path)]).exit_code == 0
+    return path
+
+
+def run(command: str, tree: Tree, store: Path, *more: str) -> Result:
+    where = ["--data", str(tree.data), "--store", str(store), "--teacher", f"png:{tree.labels}"]
+    return CliRunner().invoke(main, [command, *where, *more])
+
+
+def content(store: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(store).as_posix(): path.read_bytes()
+        for path in store.rglob("*")
+        if path.is_file()
+    }
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def test_an_intact_store_passes(tree: Tree, store: Path) -> None:
+    result = run("verify", tree, store)
+    assert result.exit_code == 0 and "144 frames read, all as written" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "position"),
+    [
+        (f"{CLASSES}/c.0.0.0", 30),
+        (f"{GROUPS}/c.0.0.0", 30),
+        (f"{CLASSES}_commit/c.1", 3),
+        (f"{CLASSES}_counts/c.0.0", 3),
+        (f"{CLASSES}/zarr.json", 40),
+        ("2011_09_26/zarr.json", 40),
+    ],
+)
+def test_a_flipped_bit_is_named_and_repaired(
+    tree: Tree, store: Path, path: str, position: int
+) -> None:
+    before = content(store)
+    flip(store / path, position)
+    found = run("verify", tree, store)
+    assert found.exit_code == 1
+    assert str((store / path).parent) in found.stdout and "--repair" in found.stdout
+    repaired = run("verify", tree, store, "--repair")
+    assert repaired.exit_code == 0, repaired.output
+    assert "after repair:" in repaired.stdout and "all as written" in repaired.stdout
+    assert content(store) == before
+
+
+def test_repair_labels_only_the_damaged_frame_and_its_groups(tree: Tree, store: Path) -> None:
+    flip(store / f"{CLASSES}/c.0.0.0", 30)
+    result = run("verify", tree, store, "--repair")
+    assert "labelled 1 frames again, 0 failed" in result.stdout
+    assert "grouped 1 frames again" in result.stdout
+
+
+def test_groups_need_neither_data_nor_teacher(tree: Tree, store: Path) -> None:
+    flip(store / f"{GROUPS}/c.0.0.0", 30)
+    result = CliRunner().invoke(
+        main, ["verify", "--store", str(store), "--repair", "--data", "nowhere"]
+    )
+    assert result.exit_code == 0, result.output
+
+
+def test_repair_refuses_another_teacher(tree: Tree, store: Path) -> None:
+    flip(store / f"{CLASSES}/c.0.0.0", 30)
+    other = tree.labels.with_name("other")
+    tree.labels.rename(other)
+    damaged = content(store)
+    arguments = ["--data", str(tree.data), "--store", str(store), "--teacher", f"png:{other}"]
+    result = CliRunner().invoke(main, ["verify", "--repair", *arguments])
+    assert result.exit_code == 1 and "expected: the store's teacher" in result.stderr
+    assert content(store) == damaged
+
+
+def test_a_frame_that_cannot_be_made_again_stays_named(tree: Tree, store: Path) -> None:
+    flip(store / f"{CLASSES}/c.0.0.0", 30)
+    for path in (tree.labels / DRIVE_A / "image_02").iterdir():
+        path.unlink()
+    result = run("verify", tree, store, "--repair")
+    assert result.exit_code == 1 and f"failed: {DRIVE_A} 0 l" in result.stdout

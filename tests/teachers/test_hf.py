@@ -1,0 +1,273 @@
+"""Models of transformers against transformers' own processing, tiny and random, from a folder."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from xdistill.manifests.errors import FetchError
+from xdistill.teachers.class_names import map_classes
+from xdistill.teachers.protocol import TeacherError
+from xdistill.teachers.registry import load_teacher
+from xdistill.teachers.settings import TeacherSettings
+
+transformers = pytest.importorskip("transformers")
+
+NAMES = ("unlabeled", "Road", "sky", "traffic_light", "chair", "vegetation, plants")
+TRAIN_IDS = (255, 0, 10, 6, 255, 8)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No network, no progress bars of transformers' own, and the same weights every time."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(0)
+    yield
+
+
+def balanced(module: torch.nn.Module) -> torch.nn.Module:
+    """Seeded weights large enough for the scores to differ from pixel to pixel."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=2.0 / parameter[0].numel() ** 0.5)
+            else:
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return module
+
+
+def segformer(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
+    from transformers.models.segformer.image_processing_pil_segformer import (
+        SegformerImageProcessorPil,
+    )
+
+    config = transformers.SegformerConfig(
+        depths=[1] * 4,
+        hidden_sizes=[8, 8, 16, 16],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=16,
+        id2label=dict(enumerate(names)),
+    )
+    balanced(transformers.SegformerForSemanticSegmentation(config)).save_pretrained(folder)
+    SegformerImageProcessorPil(size={"height": 64, "width": 192}).save_pretrained(folder)
+    return folder
+
+
+def swin() -> Any:
+    return transformers.SwinConfig(
+        embed_dim=8,
+        depths=[1] * 4,
+        num_heads=[1] * 4,
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+
+
+def mask2former(folder: Path) -> Path:
+    from transformers.models.mask2former.image_processing_pil_mask2former import (
+        Mask2FormerImageProcessorPil,
+    )
+
+    config = transformers.Mask2FormerConfig(
+        backbone_config=swin(),
+        hidden_dim=32,
+        feature_size=32,
+        mask_feature_size=32,
+        num_attention_heads=2,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_queries=12,
+        encoder_feedforward_dim=32,
+        dim_feedforward=32,
+        id2label=dict(enumerate(NAMES)),
+    )
+    balanced(transformers.Mask2FormerForUniversalSegmentation(config)).save_pretrained(folder)
+    processor = Mask2FormerImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 256})
+    processor.save_pretrained(folder)
+    return folder
+
+
+def oneformer(folder: Path) -> Path:
+    from transformers.models.oneformer.image_processing_pil_oneformer import (
+        OneFormerImageProcessorPil,
+    )
+
+    folder.mkdir()
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    tokens = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    info = {str(i): {"name": name, "isthing": 0} for i, name in enumerate(NAMES)}
+    (folder / "class_info.json").write_text(json.dumps(info))
+    tokenizer = transformers.CLIPTokenizer({token: i for i, token in enumerate(tokens)}, [])
+    images = OneFormerImageProcessorPil(
+        size={"height": 64, "width": 128}, repo_path=str(folder), class_info_file="class_info.json"
+    )
+    transformers.OneFormerProcessor(
+        image_processor=images, tokenizer=tokenizer, max_seq_length=13, task_seq_length=13
+    ).save_pretrained(folder)
+    config = transformers.OneFormerConfig(
+        backbone_config=swin(),
+        hidden_dim=32,
+        conv_dim=32,
+        mask_dim=32,
+        num_attention_heads=2,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_queries=12,
+        encoder_feedforward_dim=32,
+        dim_feedforward=32,
+        task_seq_len=13,
+        text_encoder_width=32,
+        text_encoder_context_length=13,
+        text_encoder_num_layers=1,
+        text_encoder_vocab_size=len(tokens),
+        id2label=dict(enumerate(NAMES)),
+        is_training=False,
+    )
+    balanced(transformers.OneFormerForUniversalSegmentation(config)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def frame(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A patchwork of colours, 124x37."""
+    colours = rng.integers(0, 256, (5, 12, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(colours, (124, 37), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def theirs(folder: Path, frame: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Tensor]:
+    """Labels and scores at the frame's size by transformers' own documented calls."""
+    config = transformers.AutoConfig.from_pretrained(folder)
+    kind = "Semantic" if config.model_type == "segformer" else "Universal"
+    model = getattr(transformers, f"AutoModelFor{kind}Segmentation").from_pretrained(folder)
+    if config.model_type == "oneformer":
+        processor = transformers.AutoProcessor.from_pretrained(folder, backend="pil")
+        inputs = processor(images=frame, task_inputs=["semantic"], return_tensors="pt")
+    else:
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+        inputs = processor(images=frame, return_tensors="pt")
+    with torch.no_grad():
+        given = {key: inputs[key] for key in ("pixel_values", "task_inputs") if key in inputs}
+        outputs = model.eval()(**given)
+    (answer,) = processor.post_process_semantic_segmentation(
+        outputs, target_sizes=[frame.shape[:2]], return_segmentation_scores=True
+    )
+    return np.asarray(answer.segmentation), answer.segmentation_scores
+
+
+@pytest.mark.parametrize("make", [segformer, mask2former, oneformer])
+def test_labels_equal_transformers_own(
+    make: Any, tmp_path: Path, frame: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path / "model")
+    teacher: Any = load_teacher(f"hf:{folder}", settings=TeacherSettings(confidence=True))
+    assert "no train id, so ignored: unlabeled, chair" in capsys.readouterr().err
+    raw, scores = theirs(folder, frame)
+    with torch.inference_mode():
+        assert torch.equal(teacher._scores([frame])[0], scores)
+    assert scores.std(dim=(1, 2)).min() > 0 and (make is not segformer or len(np.unique(raw)) >= 3)
+    labels = teacher.label([frame, frame], ["a", "b"])
+    assert np.array_equal(labels.classes[1], np.array(TRAIN_IDS, np.uint8)[raw])
+    shares = scores.softmax(0) if make is segformer else scores / scores.sum(0)
+    expected = (16 * shares.amax(0)).floor().clamp(max=15)
+    assert np.array_equal(labels.confidence[1], expected)
+
+
+def test_record_and_fingerprint(tmp_path: Path) -> None:
+    folder = segformer(tmp_path / "model")
+    teacher = load_teacher(f"hf:{folder}")
+    record = teacher.record
+    assert record["kind"] == "hf" and record["unmapped"] == ["unlabeled", "chair"]
+    assert record["train_ids"] == list(TRAIN_IDS)
+    assert record["preprocessing"]["size"] == {"height": 64, "width": 192}
+    moved = folder.rename(tmp_path / "moved")
+    assert load_teacher(f"hf:{moved}").fingerprint == teacher.fingerprint
+    smaller = TeacherSettings(input_size="96x32")
+    assert load_teacher(f"hf:{moved}", settings=smaller).fingerprint != teacher.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "expected"),
+    [("native", 1.0, (37, 124)), ("62", 1.0, (18, 62)), ("96x40", 1.0, (40, 96)),
+     ("config", 0.5, (32, 96)), ("96x40", 2.0, (80, 192))],
+)
+def test_network_input(
+    tmp_path: Path, frame: NDArray[np.uint8], size: str, scale: float, expected: tuple[int, int]
+) -> None:
+    teacher: Any = load_teacher(
+        f"hf:{segformer(tmp_path / 'model')}", settings=TeacherSettings(input_size=size)
+    )
+    assert tuple(teacher._network.prepare(frame, scale).inputs.shape[2:]) == expected
+
+
+def test_near_exact_engine(tmp_path: Path, frame: NDArray[np.uint8]) -> None:
+    folder = segformer(tmp_path / "model")
+    exact, fused = (
+        load_teacher(f"hf:{folder}", settings=TeacherSettings(engine=engine))
+        .label([frame], ["a"])
+        .classes
+        for engine in ("exact", "fused")
+    )
+    assert (exact == fused).mean() > 0.999
+
+
+def test_model_of_the_hub_without_a_network() -> None:
+    with pytest.raises(FetchError, match=r"model\.safetensors, and put them into .*nvidia--b1"):
+        load_teacher("hf:nvidia/b1")
+
+
+def test_model_put_into_the_cache_folder_by_hand(private_cache: Path) -> None:
+    segformer(private_cache / "weights" / "nvidia--b1")
+    assert load_teacher("hf:nvidia/b1").record["kind"] == "hf"
+
+
+def test_broken_folders(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="no folder"):
+        load_teacher(f"hf:{tmp_path / 'gone'}")
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled" / "config.json").write_text("{}")
+    (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(TeacherError, match="a pickle .* is not read"):
+        load_teacher(f"hf:{tmp_path / 'pickled'}")
+    folder = segformer(tmp_path / "cut")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(TeacherError, match="semantic-segmentation model of transformers"):
+        load_teacher(f"hf:{folder}")
+    (segformer(tmp_path / "bare") / "preprocessor_config.json").unlink()
+    with pytest.raises(TeacherError, match="with its image processor"):
+        load_teacher(f"hf:{tmp_path / 'bare'}")
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    folder = segformer(tmp_path / "a")
+    other = segformer(tmp_path / "b", names=(*NAMES, "car"))
+    (folder / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    with pytest.raises(TeacherError, match="decode_head.classifier"):
+        load_teacher(f"hf:{folder}")
+
+
+def test_classes_without_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="LABEL_0, LABEL_1.*\n.*id2label|LABEL_0(.|\n)*id2label"):
+        load_teacher(f"hf:{segformer(tmp_path / 'm', names=('LABEL_0', 'LABEL_1'))}")
+    with pytest.raises(TeacherError, match="--window"):
+        load_teacher(f"hf:{tmp_path / 'm'}", settings=TeacherSettings(window="64x64"))
+
+
+def test_names_match_whatever_their_spelling() -> None:
+    found = map_classes(["Traffic-Sign", "car, auto, machine", "mind the car", "SKY "], where="x")
+    assert found.train_ids == (7, 13, 255, 10) and found.unmapped == ("mind the car",)
+
+
+def test_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(TeacherError, match=r"xdistill\[hf\]"):
+        load_teacher("hf:somewhere")

@@ -1,0 +1,116 @@
+"""PNG folders: every legal form, and every way a file can be wrong."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from xdistill.teachers.png import Ids, PngTeacher, _chunk, _chunks, read_ids
+from xdistill.teachers.protocol import FrameLabelError, Labels, TeacherError
+from xdistill.teachers.registry import load_teacher
+
+KEY = "2011_09_26/2011_09_26_drive_0013_sync/image_02/0000000050"
+IMAGE = np.zeros((4, 6, 3), np.uint8)
+
+
+def encode(pixels: NDArray[np.generic]) -> bytes:
+    return bytes(cv2.imencode(".png", pixels)[1])
+
+
+def palette(ids: NDArray[np.uint8]) -> bytes:
+    """The same pixels as a palette PNG, as image tools write label maps."""
+    chunks = dict(_chunks(encode(ids)))
+    header = chunks[b"IHDR"][:9] + b"\x03" + chunks[b"IHDR"][10:]
+    colours = bytes(range(255, -1, -1)) * 3
+    body = _chunk(b"IHDR", header) + _chunk(b"PLTE", colours)
+    return b"\x89PNG\r\n\x1a\n" + body + _chunk(b"IDAT", chunks[b"IDAT"]) + _chunk(b"IEND", b"")
+
+
+def label(folder: Path, content: bytes | None, *, ids: Ids = "train") -> Labels:
+    path = folder / f"{KEY}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is not None:
+        path.write_bytes(content)
+    return load_teacher(f"png:{folder}", ids=ids).label([IMAGE], [KEY])
+
+
+@pytest.mark.parametrize("form", [encode, palette])
+def test_train_ids_come_back_as_they_are(tmp_path: Path, form: object) -> None:
+    ids = np.array([[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11], [12, 13, 14, 15, 16, 17],
+                    [18, 255, 255, 0, 0, 0]], np.uint8)
+    labels = label(tmp_path, form(ids))  # type: ignore[operator]
+    assert np.array_equal(labels.classes[0], ids) and labels.confidence is None
+
+
+def test_label_ids_become_train_ids(tmp_path: Path) -> None:
+    ids = np.zeros((4, 6), np.uint8)
+    ids[0] = [7, 8, 26, 33, 29, 255]
+    expected = np.full((4, 6), 255, np.uint8)
+    expected[0] = [0, 1, 13, 18, 255, 255]
+    assert np.array_equal(label(tmp_path, encode(ids), ids="label").classes[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "ids", "named"),
+    [
+        (None, "train", "no label map"),
+        (b"", "train", "not a PNG"),
+        (b"\xff\xd8\xff\xe0 a jpeg", "train", "not a PNG"),
+        (encode(np.zeros((4, 6), np.uint8))[:-1], "train", "cut short"),
+        (encode(np.zeros((4, 6), np.uint8))[:40], "train", "cut short"),
+        (encode(np.zeros((4, 6), np.uint16)), "train", "16 bits, grey"),
+        (encode(np.zeros((4, 6, 3), np.uint8)), "train", "8 bits, RGB"),
+        (encode(np.zeros((4, 6, 4), np.uint8)), "train", "8 bits, RGBA"),
+        (encode(np.zeros((4, 5), np.uint8)), "train", "label map of 5x4"),
+        (encode(np.full((4, 6), 26, np.uint8)), "train", "ids 26.*\n.*\n.*\n.*--ids label"),
+        (encode(np.full((4, 6), 34, np.uint8)), "label", "ids 34"),
+    ],
+)
+def test_one_bad_file_is_one_frames_error(
+    tmp_path: Path, content: bytes | None, ids: Ids, named: str
+) -> None:
+    with pytest.raises(FrameLabelError, match=named) as caught:
+        label(tmp_path, content, ids=ids)
+    assert caught.value.key == KEY and f"{KEY}.png" in str(caught.value)
+
+
+@given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_no_flipped_bit_goes_unseen(position: int, bit: int) -> None:
+    ids = (np.arange(24, dtype=np.uint8) % 19).reshape(4, 6)
+    content = bytearray(encode(ids))
+    content[position % len(content)] ^= 1 << bit
+    try:
+        again = read_ids(bytes(content))
+    except ValueError:
+        return
+    assert np.array_equal(again, ids)
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="no folder"):
+        load_teacher(f"png:{tmp_path / 'labels'}")
+
+
+def test_fingerprint_tells_folders_and_ids_apart(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    prints = {
+        PngTeacher(tmp_path / name, ids=ids).fingerprint
+        for name in ("a", "b")
+        for ids in ("train", "label")
+    }
+    assert len(prints) == 4
+    assert PngTeacher(tmp_path / "a" / ".." / "a").fingerprint in prints
+
+
+def test_real_labels_equal_their_files(shared: Path) -> None:
+    folder = shared / "kitti_labels_espnetv2"
+    path = folder / f"{KEY}.png"
+    expected = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    image = np.zeros((*expected.shape, 3), np.uint8)
+    labels = load_teacher(f"png:{folder}").label([image], [KEY])
+    assert np.array_equal(labels.classes[0], expected)

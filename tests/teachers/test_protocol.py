@@ -1,0 +1,60 @@
+"""Records, fingerprints and the promised form of labels."""
+
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+
+from xdistill.teachers.protocol import (
+    FrameLabelError,
+    Labels,
+    TeacherError,
+    fingerprint_of,
+    require_labels,
+)
+
+FRAME = np.zeros((4, 6, 3), np.uint8)
+
+
+def test_fingerprint_is_the_sha256_of_canonical_json() -> None:
+    text = '{"a":[1,2.5],"kind":"x","none":null}'
+    expected = hashlib.sha256(text.encode()).hexdigest()
+    assert fingerprint_of({"none": None, "kind": "x", "a": (1, 2.5)}) == expected
+
+
+def test_fingerprint_changes_with_any_value() -> None:
+    assert fingerprint_of({"kind": "x", "size": 1}) != fingerprint_of({"kind": "x", "size": 2})
+
+
+@pytest.mark.parametrize("value", [np.zeros(2), float("nan"), {1, 2}])
+def test_record_that_is_no_json(value: object) -> None:
+    with pytest.raises(TeacherError, match="no JSON"):
+        fingerprint_of({"kind": value})
+
+
+def test_frame_error_keeps_its_key_between_processes() -> None:
+    error = FrameLabelError("broken", key="a/b", where="f.png")
+    again = pickle.loads(pickle.dumps(error))
+    assert again.key == "a/b" and str(again) == str(error) == "broken\n  where: f.png"
+
+
+@pytest.mark.parametrize(
+    ("classes", "confidence"),
+    [
+        (np.zeros((1, 4, 6), np.int64), None),
+        (np.zeros((4, 6), np.uint8), None),
+        (np.zeros((2, 4, 6), np.uint8), None),
+        (None, None),
+        (np.zeros((1, 4, 6), np.uint8), np.zeros((1, 4, 6), np.float32)),
+    ],
+)
+def test_labels_of_another_form_are_refused(classes: object, confidence: object) -> None:
+    labels = Labels(classes=classes, confidence=confidence)  # type: ignore[arg-type]
+    with pytest.raises(TeacherError, match=r"expected: uint8 of shape \(1, 4, 6\)"):
+        require_labels(labels, [FRAME], where="mine:teacher")
+
+
+def test_good_labels_pass() -> None:
+    labels = Labels(classes=np.zeros((1, 4, 6), np.uint8))
+    assert require_labels(labels, [FRAME], where="mine:teacher") is labels

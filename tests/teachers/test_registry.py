@@ -1,0 +1,104 @@
+"""Teachers by name: every form, every mistake in one, and a user's own."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xdistill.teachers.protocol import Teacher, TeacherError
+from xdistill.teachers.registry import load_teacher
+from xdistill.teachers.settings import TeacherSettings
+
+OWN = """
+import numpy as np
+from xdistill.teachers.protocol import Labels, fingerprint_of
+
+class Mine:
+    def __init__(self, device="none"):
+        self.record = {"kind": "mine", "device": device}
+        self.fingerprint = fingerprint_of(self.record)
+    def label(self, images, keys):
+        return Labels(classes=np.stack([np.full(i.shape[:2], 3, np.uint8) for i in images]))
+
+def factory(device):
+    return Mine(device)
+
+def everything(**options):
+    return Mine(",".join(sorted(options)))
+
+class Bad(Mine):
+    def label(self, images, keys):
+        return Labels(classes=np.zeros((1, 2, 2), np.int64))
+
+def broken():
+    return {}["the user's own mistake"]
+
+def nothing():
+    return object()
+
+number = 5
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a user's module, as the current folder."""
+    (tmp_path / "own_teacher.py").write_text(OWN)
+    (tmp_path / "needs_more.py").write_text("import a_package_that_is_not_there\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_teacher", raising=False)
+    return tmp_path
+
+
+def test_own_teacher(own: Path) -> None:
+    teacher = load_teacher("own_teacher:factory", device="cuda:7")
+    assert isinstance(teacher, Teacher)
+    assert teacher.record == {"kind": "mine", "device": "cuda:7"}
+    assert (teacher.label([np.zeros((2, 3, 3), np.uint8)], ["k"]).classes == 3).all()
+
+
+def test_factory_gets_the_options_it_names(own: Path) -> None:
+    assert load_teacher("own_teacher:everything").record["device"] == "device,settings"
+    assert load_teacher("own_teacher:Mine").record["device"] == "cpu"
+
+
+def test_own_labels_of_a_wrong_form_are_refused(own: Path) -> None:
+    teacher = load_teacher("own_teacher:Bad")
+    with pytest.raises(TeacherError, match=r"int64(.|\n)*own_teacher:Bad"):
+        teacher.label([np.zeros((2, 2, 3), np.uint8)], ["k"])
+
+
+def test_users_own_exception_keeps_its_type(own: Path) -> None:
+    with pytest.raises(KeyError, match="own mistake"):
+        load_teacher("own_teacher:broken")
+    with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
+        load_teacher("needs_more:factory")
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ("no_such_module:factory", "no module 'no_such_module'"),
+        ("own_teacher.sub:factory", "no module 'own_teacher.sub'"),
+        ("own_teacher:missing", "nothing to call named 'missing'"),
+        ("own_teacher:number", "5"),
+        ("own_teacher:nothing", "object without record and fingerprint and label"),
+        ("ocrnet-hr49", "manifests: .*ocrnet-hr48"),
+        ("own_teacher:", "no teacher"),
+        ("", "no teacher"),
+        ("mmseg:config.py", "expected: mmseg:CONFIG,CHECKPOINT"),
+        ("mmseg:,x.pth", "expected: mmseg:CONFIG,CHECKPOINT"),
+    ],
+)
+def test_specs_that_lead_nowhere(own: Path, spec: str, named: str) -> None:
+    with pytest.raises(TeacherError, match=named):
+        load_teacher(spec)
+
+
+def test_settings_that_could_not_act_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="reads labels from files"):
+        load_teacher(f"png:{tmp_path}", settings=TeacherSettings(flip=True))
+    with pytest.raises(TeacherError, match="--ids"):
+        load_teacher("ocrnet-hr48", ids="label")

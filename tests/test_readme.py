@@ -1,0 +1,53 @@
+"""The README's console blocks, run one after the other as a reader would."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def sessions() -> list[tuple[str, str]]:
+    """Commands with the output printed under each."""
+    lines = "".join(BLOCK.findall((ROOT / "README.md").read_text())).splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("$ ")]
+    ends = [*starts[1:], len(lines)]
+    return [
+        (lines[start].removeprefix("$ "), "\n".join(lines[start + 1 : end]))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def matches(expected: str, found: str) -> bool:
+    """Compare as doctest does: ``...`` stands for anything; blanks and figures are exact."""
+    pattern = ".*".join(map(re.escape, expected.strip().split("...")))
+    return re.fullmatch(pattern, found.strip(), re.DOTALL) is not None
+
+
+@pytest.fixture
+def folder(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "kitti").symlink_to(shared / "kitti")
+    (tmp_path / "kitti_labels").symlink_to(shared / "kitti_labels_espnetv2")
+    scripts = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", scripts + os.pathsep + os.environ["PATH"])
+    return tmp_path
+
+
+def test_the_commands_do_what_the_readme_shows(folder: Path) -> None:
+    assert len(sessions()) >= 6
+    for command, expected in sessions():
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stderr}"
+        assert matches(expected, done.stdout), f"$ {command}\n{done.stdout}\nnot\n{expected}"
+
+
+def test_files_the_readme_names_exist() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,90 @@
+"""Shapes and types of the trainer are checked at run time; small material to train on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from jaxtyping import install_import_hook
+from training_tree import (
+    DRIVE,
+    FRAMES,
+    HEIGHT,
+    SEQUENCE,
+    WIDTH,
+    labels_of,
+    texture,
+    write_calibration,
+    write_oxts,
+)
+
+# Threads of several test runs on one machine would spend their time waiting for each other.
+torch.set_num_threads(1)
+
+# Before any module of the trainer is imported: every annotated shape is then checked.
+install_import_hook("xdistill.train", "beartype.beartype")
+
+from xdistill.pipeline.store import LabelStore  # noqa: E402
+from xdistill.train.networks import depth, pose, resnet  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A KITTI raw root with one drive of ten frames that slide over a texture."""
+    root = tmp_path_factory.mktemp("kitti")
+    folder = root / SEQUENCE / "data"
+    folder.mkdir(parents=True)
+    wide = texture(np.random.default_rng(3))
+    for index in range(FRAMES):
+        image = wide[:, 4 * index : 4 * index + WIDTH]
+        cv2.imwrite(str(folder / f"{index:010d}.png"), image)
+    write_calibration(root / "2011_09_26")
+    write_oxts(root / DRIVE / "oxts" / "data")
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a store with the classes of some frames of the drive."""
+
+    def make(indices: list[int] | None = None, *, fingerprint: str = "0" * 64) -> Path:
+        path = tmp_path_factory.mktemp("store") / "labels.zarr"
+        store = LabelStore.create(path, teacher={"kind": "test"}, fingerprint=fingerprint)
+        array = store.ensure_array(
+            SEQUENCE, "classes", length=FRAMES, size=(HEIGHT, WIDTH), values=19, attributes={}
+        )
+        chosen = range(FRAMES) if indices is None else indices
+        array.write_shard(0, {index: labels_of(index) for index in chosen})
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def store(make_store: Callable[..., Path]) -> Path:
+    """A store with the classes of every frame."""
+    return make_store()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same random tensors, whatever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks with a tenth of the width: what is tested with them does not depend on it."""
+    monkeypatch.setattr(resnet, "STAGE_CHANNELS", (8, 16, 24, 32))
+    monkeypatch.setattr(depth, "DECODER_CHANNELS", (8, 8, 16, 16, 32))
+    monkeypatch.setattr(pose, "CHANNELS", 16)
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    """A split of the eight frames that have both neighbours."""
+    path = tmp_path / "split.txt"
+    path.write_text("".join(f"{DRIVE} {index} l\n" for index in range(1, FRAMES - 1)))
+    return path

@@ -1,0 +1,195 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from golden import Files, sin_filled, write_peer_folder
+
+from xdistill.train.checkpoint import (
+    FILE_NAME,
+    load_checkpoint,
+    load_depth_network,
+    load_initial_networks,
+    save_checkpoint,
+)
+from xdistill.train.networks.checkpoints import WeightsError
+from xdistill.train.recipe import Recipe
+from xdistill.train.recipe_file import write_recipe
+from xdistill.train.training import Training, TrainingError, new_training
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(name="test", width=96, height=64, distillation="d2s", max_depth=80.0)
+
+
+@pytest.fixture
+def training(narrow: None) -> Training:
+    """A training that has gone some steps: optimiser state and random state are not fresh."""
+    made = new_training(RECIPE, device=CPU)
+    for parameter in made.model.parameters():
+        parameter.grad = torch.rand_like(parameter)
+    made.optimiser.step()
+    torch.rand(5, generator=made.generator)
+    made.step = 7
+    return made
+
+
+@pytest.fixture
+def peer(training: Training, tmp_path: Path) -> Path:
+    """A folder in the peer's form, with weights other than the training's."""
+    files: Files = {}
+    assert training.model.pose is not None
+    for network, names in (
+        (training.model.depth, ("encoder.pth", "depth.pth")),
+        (training.model.pose, ("pose_encoder.pth", "pose.pth")),
+    ):
+        shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        encoder = {k: s for k, s in shapes.items() if k.startswith("encoder.")}
+        encoder |= {"encoder.fc.weight": (1000, 32), "encoder.fc.bias": (1000,)}
+        files[names[0]] = sin_filled(encoder)
+        rest = {k: s for k, s in shapes.items() if not k.startswith("encoder.")}
+        files[names[1]] = sin_filled(rest)
+    write_peer_folder(tmp_path / "peer", files)
+    return tmp_path / "peer"
+
+
+def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    a, b = first.state_dict(), second.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_everything_comes_back(training: Training, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, training)
+    other = new_training(replace(RECIPE, seed=9), device=CPU)
+    load_checkpoint(tmp_path, other)
+    assert same(training.model, other.model) and other.step == 7
+    assert torch.equal(training.generator.get_state(), other.generator.get_state())
+    first, second = training.optimiser.state_dict(), other.optimiser.state_dict()
+    for number, state in first["state"].items():
+        for key, value in state.items():
+            assert torch.equal(second["state"][number][key], value)
+
+
+def test_checkpoint_has_tensors_and_plain_values_alone(training: Training, tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, training)
+    content = torch.load(path, weights_only=True)
+    parts = {"format", "step", "depth", "pose", "d2s", "optimiser", "random_states"}
+    assert content.keys() == parts
+    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_the_old_checkpoint_survives_a_write_that_fails(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_checkpoint(tmp_path, training)
+    before = path.read_bytes()
+
+    def fail(content: object, file: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(TrainingError, match="No space left"):
+        save_checkpoint(tmp_path, training)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_parameters_that_are_not_finite_are_not_saved(
+    training: Training, tmp_path: Path, value: float
+) -> None:
+    path = save_checkpoint(tmp_path, training)
+    before = path.read_bytes()
+    with torch.no_grad():
+        training.model.depth.encoder.conv1.weight[0, 0, 0, 0] = value
+    with pytest.raises(TrainingError, match="depth.encoder.conv1.weight is not finite"):
+        save_checkpoint(tmp_path, training)
+    assert path.read_bytes() == before
+
+
+def test_random_state_of_another_device_is_drawn_anew(training: Training, tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, training)
+    content = torch.load(path, weights_only=True)
+    content["random_states"] = {"cuda": torch.zeros(16, dtype=torch.uint8)}
+    torch.save(content, path)
+    other = new_training(RECIPE, device=CPU)
+    load_checkpoint(tmp_path, other)
+    assert other.generator.initial_seed() == RECIPE.seed + 7
+
+
+def test_depth_network_of_a_run(training: Training, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, training)
+    write_recipe(tmp_path / "recipe.toml", RECIPE)
+    network, recipe = load_depth_network(tmp_path, device=CPU)
+    assert recipe == RECIPE and not network.training and same(network, training.model.depth)
+
+
+def test_depth_network_of_published_files(peer: Path, training: Training) -> None:
+    network, recipe = load_depth_network(peer, device=CPU)
+    assert (recipe.name, recipe.encoder, recipe.size) == ("peer", "resnet18", (64, 96))
+    assert recipe.distillation == "none" and not network.training
+    load_initial_networks(training, str(peer))
+    assert same(network, training.model.depth)
+
+
+def test_init_from_published_files(peer: Path, training: Training) -> None:
+    before = new_training(RECIPE, device=CPU).model
+    started = new_training(RECIPE, device=CPU)
+    load_initial_networks(started, str(peer))
+    assert not same(started.model.depth, before.depth)
+    assert started.model.pose is not None and before.pose is not None
+    assert not same(started.model.pose, before.pose)
+    assert started.model.d2s is not None and before.d2s is not None
+    assert same(started.model.d2s, before.d2s)
+
+
+def test_init_from_another_run(training: Training, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, training)
+    started = new_training(replace(RECIPE, seed=3), device=CPU)
+    load_initial_networks(started, str(tmp_path))
+    assert same(started.model, training.model) and started.step == 0
+    assert started.optimiser.state_dict()["state"] == {}
+
+
+@pytest.mark.parametrize("file", ["depth.pth", "pose.pth", "pose_encoder.pth"])
+def test_a_published_file_that_is_missing_or_lacks_a_key_is_named(
+    peer: Path, training: Training, file: str
+) -> None:
+    weights = torch.load(peer / file, weights_only=True)
+    lost = sorted(weights)[0]
+    del weights[lost]
+    torch.save(weights, peer / file)
+    with pytest.raises(WeightsError, match=f"missing: {lost}"):
+        load_initial_networks(training, str(peer))
+    (peer / file).unlink()
+    with pytest.raises(WeightsError):
+        load_initial_networks(training, str(peer))
+
+
+def test_init_without_a_folder(training: Training, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no such folder"):
+        load_initial_networks(training, str(tmp_path / "absent"))
+
+
+def test_a_folder_without_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        load_depth_network(tmp_path, device=CPU)
+
+
+def test_other_formats_and_missing_parts_are_named(training: Training, tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, training)
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "format": 99}, path)
+    with pytest.raises(WeightsError, match="format 99"):
+        load_checkpoint(tmp_path, training)
+    del content["d2s"]
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match="no d2s in the checkpoint"):
+        load_checkpoint(tmp_path, training)
+
+
+def test_a_checkpoint_cut_short_is_reported(training: Training, tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, training)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_checkpoint(tmp_path, training)

@@ -1,0 +1,95 @@
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xdistill.train.recipe import Recipe
+from xdistill.train.recipe_file import load_recipe
+from xdistill.train.run import (
+    RunError,
+    free_name,
+    newest_run,
+    read_record,
+    resume_run,
+    resumed_recipe,
+    start_run,
+)
+
+RECIPE = Recipe(name="test")
+RECORD = {"frames_sha256": "ab", "store_fingerprint": "cd", "device": "cpu"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    start_run(tmp_path / "runs" / "test-1", RECIPE, RECORD)
+    return tmp_path / "runs" / "test-1"
+
+
+def test_run_folder_says_what_it_is(run: Path) -> None:
+    assert load_recipe(str(run / "recipe.toml")) == RECIPE
+    assert read_record(run) == RECORD
+
+
+def test_free_name_counts_from_one(run: Path) -> None:
+    folder = run.parent
+    assert free_name("test", folder=folder) == folder / "test-2"
+    assert free_name("other", folder=folder) == folder / "other-1"
+
+
+def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="--resume"):
+        start_run(run, RECIPE, RECORD)
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="not empty"):
+        start_run(tmp_path / "file", RECIPE, RECORD)
+    with pytest.raises(RunError, match="cannot be written"):
+        start_run(tmp_path / "file" / "run", RECIPE, RECORD)
+    (tmp_path / "empty").mkdir()
+    start_run(tmp_path / "empty", RECIPE, RECORD)
+
+
+def test_newest_run_is_the_one_written_to_last(run: Path) -> None:
+    start_run(run.parent / "test-2", RECIPE, RECORD)
+    for name, time in (("test-1", 2_000_000_000), ("test-2", 1_000_000_000)):
+        for file in (run.parent / name).iterdir():
+            os.utime(file, (time, time))
+    assert newest_run(run.parent) == run
+
+
+def test_no_run_to_go_on_with(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run to go on with"):
+        newest_run(tmp_path)
+    with pytest.raises(RunError, match="no run to go on with"):
+        read_record(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunError, match="no run to go on with"):
+        read_record(tmp_path)
+
+
+def test_keys_that_change_no_result_may_change(run: Path) -> None:
+    wanted = replace(RECIPE, num_workers=0, checkpoint_interval=5)
+    assert resumed_recipe(run, wanted) == wanted
+    resume_run(run, wanted, RECORD)
+    assert load_recipe(str(run / "recipe.toml")) == wanted
+
+
+def test_another_recipe_is_refused_with_both_values(run: Path) -> None:
+    with pytest.raises(RunError, match=r"lr 0\.5 \(the run has 0\.0001\)"):
+        resumed_recipe(run, replace(RECIPE, lr=0.5))
+
+
+@pytest.mark.parametrize("key", ["frames_sha256", "store_fingerprint"])
+def test_other_frames_or_another_store_are_refused_with_both_values(run: Path, key: str) -> None:
+    with pytest.raises(RunError) as caught:
+        resume_run(run, RECIPE, RECORD | {key: "ef"})
+    assert f"{key} ef" in str(caught.value) and RECORD[key] in str(caught.value)
+    assert read_record(run) == RECORD
+
+
+def test_what_an_interrupted_write_left_is_removed(run: Path) -> None:
+    (run / "checkpoint.pt.12-ab.partial").touch()
+    resume_run(run, RECIPE, RECORD)
+    assert sorted(path.name for path in run.iterdir()) == ["recipe.toml", "run.json"]
+    assert json.loads((run / "run.json").read_text()) == RECORD

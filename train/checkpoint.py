@@ -1,0 +1,185 @@
+"""A run's checkpoint: written whole or not at all, read without running what is in it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xdistill.pipeline import atomic
+from xdistill.train.model import Model
+from xdistill.train.networks import checkpoints
+from xdistill.train.networks.checkpoints import WeightsError, load_strictly, read_weights
+from xdistill.train.networks.depth import DepthNetwork, depth_network
+from xdistill.train.networks.pose import PoseNetwork
+from xdistill.train.recipe import Recipe
+from xdistill.train.recipe_file import FILE_NAME as RECIPE_FILE
+from xdistill.train.recipe_file import load_recipe
+from xdistill.train.training import Training, TrainingError, resolve_initial
+
+FILE_NAME = "checkpoint.pt"
+FORMAT = 1
+NETWORKS = ("depth", "pose", "d2s")
+
+
+def save_checkpoint(run: Path, training: Training) -> Path:
+    """Write the run's checkpoint in one step; after a crash it is the old one or the new one.
+
+    Raises:
+        TrainingError: A parameter is not finite (the checkpoint before is kept), or the file
+            cannot be written.
+    """
+    _require_finite(training, run)
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "step": training.step,
+        "optimiser": training.optimiser.state_dict(),
+        "random_states": {training.device.type: training.generator.get_state()},
+    }
+    for name, network in _networks(training.model).items():
+        content[name] = network.state_dict()
+    path = run / FILE_NAME
+    aside = atomic.partial_name(path)
+    try:
+        with aside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except (OSError, RuntimeError) as error:
+        atomic.discard(aside)
+        raise TrainingError(
+            f"the checkpoint of step {training.step} cannot be written: {error}",
+            where=path,
+            remedy="make room or check the folder's rights, and go on with --resume",
+        ) from error
+    return path
+
+
+def load_checkpoint(run: Path, training: Training) -> None:
+    """Bring networks, optimiser, step and random state to those of the run's checkpoint.
+
+    Raises:
+        WeightsError: The file is damaged or does not fit the recipe.
+    """
+    path = run / FILE_NAME
+    content = _read(path)
+    for name, network in _networks(training.model).items():
+        load_strictly(network, _part(content, name, path), where=path)
+    training.optimiser.load_state_dict(_part(content, "optimiser", path))
+    training.step = int(content["step"])
+    states = _part(content, "random_states", path)
+    if training.device.type in states:
+        training.generator.set_state(states[training.device.type])
+    else:
+        # Another kind of device draws other numbers anyway.
+        training.generator.manual_seed(training.recipe.seed + training.step)
+
+
+def load_initial_networks(training: Training, folder: str) -> None:
+    """Start from another run, or from Monodepth2's published files.
+
+    The depth network must be there; pose and D2S networks are taken where they are.
+
+    Raises:
+        TrainingError: No such folder.
+        WeightsError: No networks there, or of another architecture.
+    """
+    path, model = resolve_initial(folder), training.model
+    if checkpoints.is_peer_folder(path):
+        checkpoints.load_peer_depth(model.depth, path)
+        if isinstance(model.pose, PoseNetwork):
+            checkpoints.load_peer_pose(model.pose, path)
+        return
+    content = _read(path / FILE_NAME)
+    for name, network in _networks(model).items():
+        if name == "depth" or name in content:
+            load_strictly(network, _part(content, name, path), where=path / FILE_NAME)
+
+
+def load_depth_network(run: Path, *, device: torch.device) -> tuple[DepthNetwork, Recipe]:
+    """The depth network of a run, or of a folder with Monodepth2's encoder.pth and depth.pth.
+
+    Args:
+        run: Folder of either kind.
+        device: Where the network is wanted.
+
+    Returns:
+        The network in evaluation mode, and the recipe it was trained by. For published files the
+        recipe is Monodepth2's, with the encoder and size found in them.
+
+    Raises:
+        WeightsError: No network there, a damaged file, or one that does not fit its recipe.
+        ManifestError: The run's recipe cannot be read.
+    """
+    if checkpoints.is_peer_folder(run):
+        encoder, width, height = checkpoints.peer_settings(run)
+        recipe = replace(
+            load_recipe("monodepth2-rn18"),
+            name=run.absolute().name,
+            encoder=encoder,
+            pose_encoder=encoder,
+            width=width,
+            height=height,
+        )
+        network = DepthNetwork(recipe.encoder)
+        checkpoints.load_peer_depth(network, run)
+    else:
+        path = run / FILE_NAME
+        content = _read(path)
+        recipe = load_recipe(str(run / RECIPE_FILE))
+        network = depth_network(recipe)
+        load_strictly(network, _part(content, "depth", path), where=path)
+    return network.eval().to(device), recipe
+
+
+def _networks(model: Model) -> dict[str, nn.Module]:
+    """The networks that the recipe has, by their key in the checkpoint."""
+    found = {name: getattr(model, name) for name in NETWORKS}
+    return {name: network for name, network in found.items() if network is not None}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The checkpoint's content, of a form that this version knows."""
+    if not path.is_file():
+        raise WeightsError(
+            "no checkpoint",
+            expected=f"{FILE_NAME} of a run, or Monodepth2's encoder.pth and depth.pth",
+            where=path.parent.absolute(),
+            remedy="give the folder that xd-train wrote, or train one",
+        )
+    content = read_weights(path)
+    if content.get("format") != FORMAT:
+        raise WeightsError(
+            f"a checkpoint of format {content.get('format')}",
+            expected=f"format {FORMAT}",
+            where=path,
+            remedy="read it with the version of xdistill that wrote it",
+        )
+    return content
+
+
+def _part(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    if not isinstance(content.get(name), dict):
+        raise WeightsError(
+            f"no {name} in the checkpoint",
+            expected=f"a checkpoint of a recipe with {name}",
+            where=path,
+            remedy="check that the recipe is the run's own",
+        )
+    return dict(content[name])
+
+
+def _require_finite(training: Training, run: Path) -> None:
+    """A step with infinite gradients leaves its mark here before the next loss shows it."""
+    for name, parameter in training.model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise TrainingError(
+                f"parameter {name} is not finite after step {training.step}",
+                expected="finite parameters; this checkpoint was not written",
+                where=run,
+                remedy="go on from the last good checkpoint with --resume, or lower lr",
+            )

@@ -1,0 +1,115 @@
+"""Rigid reprojection of one frame into another: rotations, poses, the warp of Eq. 1."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+EPSILON = 1e-7
+"""Keeps the divisions of Eq. 1 and of the rotation axis finite (Monodepth2's value)."""
+
+
+def pixel_intrinsics(
+    normalised: Float[Tensor, "4"], *, height: int, width: int
+) -> Float[Tensor, "3 3"]:
+    """The camera matrix in pixels of ``(fx, fy, cx, cy)`` given as shares of width and height."""
+    fx, fy, cx, cy = normalised.tolist()
+    rows = [[fx * width, 0.0, cx * width], [0.0, fy * height, cy * height], [0.0, 0.0, 1.0]]
+    return torch.tensor(rows)
+
+
+def rotation_matrix(axisangle: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch 3 3"]:
+    """Rodrigues' formula: R = cos(a) I + sin(a) [u]x + (1 - cos(a)) u u^T, a in radians."""
+    angle = axisangle.norm(dim=1, keepdim=True)
+    axis = axisangle / (angle + EPSILON)
+    x, y, z = axis.unbind(1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).view(-1, 3, 3)
+    outer = axis[:, :, None] * axis[:, None, :]
+    cosine, sine = angle.cos()[:, :, None], angle.sin()[:, :, None]
+    identity = torch.eye(3, dtype=axisangle.dtype, device=axisangle.device)
+    rotation: Tensor = cosine * identity + sine * cross + (1 - cosine) * outer
+    return rotation
+
+
+def pose_matrix(
+    axisangle: Float[Tensor, "batch 3"], translation: Float[Tensor, "batch 3"]
+) -> Float[Tensor, "batch 4 4"]:
+    """The rigid motion ``p -> R p + t`` as a homogeneous matrix.
+
+    Args:
+        axisangle: Rotation axis times angle in radians.
+        translation: t, in the depth's unit.
+    """
+    upper = torch.cat([rotation_matrix(axisangle), translation[:, :, None]], 2)
+    last = upper.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(upper), 1, 4)
+    return torch.cat([upper, last], 1)
+
+
+def invert_pose(pose: Float[Tensor, "batch 4 4"]) -> Float[Tensor, "batch 4 4"]:
+    """The inverse rigid motion, by transposition: ``p -> R^T p - R^T t``."""
+    rotation = pose[:, :3, :3].transpose(1, 2)
+    translation = -rotation @ pose[:, :3, 3:]
+    return torch.cat([torch.cat([rotation, translation], 2), pose[:, 3:]], 1)
+
+
+def backproject(
+    depth: Float[Tensor, "batch 1 height width"], intrinsics: Float[Tensor, "batch 3 3"]
+) -> Float[Tensor, "batch 3 height*width"]:
+    """Lift every pixel centre of the target frame to its 3D point, D(p) K^-1 p of Eq. 1.
+
+    Args:
+        depth: Depth of the target frame.
+        intrinsics: K in pixels of the same size.
+    """
+    batch, _, height, width = depth.shape
+    columns = torch.arange(width, dtype=depth.dtype, device=depth.device)
+    rows = torch.arange(height, dtype=depth.dtype, device=depth.device)
+    v, u = torch.meshgrid(rows, columns, indexing="ij")
+    pixels = torch.stack([u, v, torch.ones_like(u)]).view(1, 3, -1)
+    rays: Tensor = torch.linalg.inv(intrinsics) @ pixels
+    return depth.view(batch, 1, -1) * rays
+
+
+def project(
+    points: Float[Tensor, "batch 3 points"],
+    intrinsics: Float[Tensor, "batch 3 3"],
+    motion: Float[Tensor, "batch 4 4"],
+) -> Float[Tensor, "batch 2 points"]:
+    """Pixel coordinates in the source frame of points of the target frame, K T p of Eq. 1.
+
+    Args:
+        points: 3D points in the target camera.
+        intrinsics: K of the source frame, in pixels.
+        motion: T(target -> source).
+
+    Returns:
+        u (column) and v (row), in pixels; unbounded.
+    """
+    projection = intrinsics @ motion[:, :3]
+    moved = projection[:, :, :3] @ points + projection[:, :, 3:]
+    return moved[:, :2] / (moved[:, 2:] + EPSILON)
+
+
+def sampling_grid(
+    depth: Float[Tensor, "batch 1 height width"],
+    intrinsics: Float[Tensor, "batch 3 3"],
+    motion: Float[Tensor, "batch 4 4"],
+) -> Float[Tensor, "batch height width 2"]:
+    """Where each target pixel falls in the source frame, in grid_sample's [-1, 1] (corners).
+
+    Source: Eq. 1, Cai et al. 2021.
+    """
+    batch, _, height, width = depth.shape
+    pixels = project(backproject(depth, intrinsics), intrinsics, motion)
+    extent = pixels.new_tensor([width - 1, height - 1])
+    grid = pixels.view(batch, 2, height, width).permute(0, 2, 3, 1)
+    return (grid / extent - 0.5) * 2
+
+
+def warp(
+    source: Float[Tensor, "batch channels height width"],
+    grid: Float[Tensor, "batch height width 2"],
+) -> Float[Tensor, "batch channels height width"]:
+    """Sample the source frame bilinearly; outside it the border is repeated (Monodepth2)."""
+    return F.grid_sample(source, grid, padding_mode="border", align_corners=True)

@@ -1,0 +1,195 @@
+"""Published weights: ImageNet encoders and Monodepth2's four checkpoint files."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xdistill.manifests.errors import FetchError, XDistillError
+from xdistill.manifests.fetch import cache_folder, fetch, sha256_of
+from xdistill.train.networks.depth import DepthNetwork
+from xdistill.train.networks.pose import PoseNetwork
+from xdistill.train.networks.resnet import ResNetEncoder
+from xdistill.train.recipe import ResNet
+
+IMAGENET_ADDRESS = "https://download.pytorch.org/models/"
+IMAGENET_FILES: dict[ResNet, str] = {
+    "resnet18": "resnet18-f37072fd.pth",
+    "resnet34": "resnet34-b627a593.pth",
+    "resnet50": "resnet50-0676ba61.pth",
+}
+"""torchvision's published files (BSD-3); the name ends in the first digits of the sha256."""
+
+PEER_FILES = ("encoder.pth", "depth.pth", "pose_encoder.pth", "pose.pth")
+"""A checkpoint folder as Monodepth2 publishes it."""
+PEER_SETTINGS = ("height", "width", "use_stereo")
+"""What encoder.pth carries beside its tensors."""
+CLASSIFIER = ("fc.weight", "fc.bias")
+"""ImageNet's classifier; no network here has one."""
+
+
+class WeightsError(XDistillError, ValueError):
+    """A file of weights that is missing, damaged, or of another network."""
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Read a file of tensors and plain values; anything else in it is refused unread.
+
+    Raises:
+        WeightsError: Not there, not written by torch.save, or more than tensors and plain values.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"the weights cannot be read: {(str(error) or 'the file is empty').splitlines()[0]}",
+            expected="a dictionary of tensors and plain values, saved by torch.save",
+            where=path,
+            remedy="fetch or write the file again",
+        ) from error
+    if not isinstance(content, dict):
+        raise WeightsError(
+            f"a {type(content).__name__}",
+            expected="a dictionary of tensors",
+            where=path,
+            remedy="save the network's state_dict()",
+        )
+    return dict(content)
+
+
+def load_strictly(network: nn.Module, weights: Mapping[str, Any], *, where: Path) -> None:
+    """Load weights that must fit the network key by key and shape by shape.
+
+    Raises:
+        WeightsError: A key is missing or unknown, or a shape differs; the first of each is named.
+    """
+    own = network.state_dict()
+    # Files older than PyTorch 0.4.1 do not count their batches; the count is never used here.
+    missing = [k for k in own if k not in weights and not k.endswith("num_batches_tracked")]
+    unknown = [key for key in weights if key not in own]
+    shapes = {key: tuple(getattr(value, "shape", ("no tensor",))) for key, value in weights.items()}
+    reshaped = [
+        f"{key} {shapes[key]} for {tuple(own[key].shape)}"
+        for key in own
+        if key in shapes and shapes[key] != tuple(own[key].shape)
+    ]
+    problems = {"missing": missing, "unknown": unknown, "of another shape": reshaped}
+    found = [f"{len(keys)} {what}: {keys[0]}, ..." for what, keys in problems.items() if keys]
+    if found:
+        raise WeightsError(
+            f"the weights do not fit: {'; '.join(found)}",
+            expected=f"the {len(own)} tensors of {type(network).__name__}",
+            where=where,
+            remedy="check that the recipe names what was trained: encoder, scheme, d2s_layers",
+        )
+    network.load_state_dict(own | dict(weights))
+
+
+def load_encoder(encoder: ResNetEncoder, source: str, *, name: ResNet) -> None:
+    """Start an encoder from ImageNet weights or from a torchvision state dict.
+
+    The first convolution of an encoder of two images takes the weights twice, halved, so that
+    two equal images give what one gave.
+
+    Args:
+        encoder: Changed in place, as ``load_state_dict`` does.
+        source: ``imagenet``, ``none`` (left as it is), or a path.
+        name: The encoder's architecture.
+
+    Raises:
+        FetchError: The ImageNet weights cannot be had, or are not the published ones.
+        WeightsError: The file does not fit the encoder.
+    """
+    if source == "none":
+        return
+    path = _imagenet_file(name) if source == "imagenet" else Path(source)
+    weights = read_weights(path)
+    for key in CLASSIFIER:
+        weights.pop(key, None)
+    images = encoder.conv1.in_channels // 3
+    if images > 1 and isinstance(first := weights.get("conv1.weight"), Tensor):
+        weights["conv1.weight"] = torch.cat([first] * images, 1) / images
+    load_strictly(encoder, weights, where=path)
+
+
+def _imagenet_file(name: ResNet) -> Path:
+    """The published file in the cache folder, checked against the digits in its name."""
+    file = IMAGENET_FILES[name]
+    path = fetch(IMAGENET_ADDRESS + file, cache_folder() / "weights" / file, sha256=None)
+    digest, prefix = sha256_of(path), path.stem.rsplit("-", 1)[1]
+    if not digest.startswith(prefix):
+        raise FetchError(
+            f"sha256 {digest}",
+            expected=f"a sha256 that begins with {prefix}",
+            where=path,
+            remedy=f"delete the file, or put the one from {IMAGENET_ADDRESS + file} there",
+        )
+    return path
+
+
+def is_peer_folder(folder: Path) -> bool:
+    """Whether a folder holds Monodepth2's encoder.pth and depth.pth."""
+    return all((folder / file).is_file() for file in PEER_FILES[:2])
+
+
+def load_peer_depth(network: DepthNetwork, folder: Path) -> None:
+    """Load encoder.pth and depth.pth; every tensor of both is accounted for.
+
+    Raises:
+        WeightsError: A file is missing or does not fit.
+    """
+    _load_peer(network, folder, PEER_FILES[:2])
+
+
+def load_peer_pose(network: PoseNetwork, folder: Path) -> None:
+    """Load pose_encoder.pth and pose.pth; every tensor of both is accounted for.
+
+    Raises:
+        WeightsError: A file is missing or does not fit.
+    """
+    _load_peer(network, folder, PEER_FILES[2:])
+
+
+def _load_peer(network: nn.Module, folder: Path, files: tuple[str, ...]) -> None:
+    weights: dict[str, Any] = {}
+    for file in files:
+        weights |= read_weights(folder / file)
+    dropped = (*PEER_SETTINGS, *(f"encoder.{key}" for key in CLASSIFIER))
+    kept = {key: value for key, value in weights.items() if key not in dropped}
+    load_strictly(network, kept, where=folder)
+
+
+_DEPTHS: dict[tuple[bool, bool], ResNet] = {
+    (False, False): "resnet18",
+    (False, True): "resnet34",
+    (True, True): "resnet50",
+}
+"""Encoder by: has bottlenecks, has a sixth block in its third stage."""
+
+
+def peer_settings(folder: Path) -> tuple[ResNet, int, int]:
+    """Encoder name, width and height in pixels of a published checkpoint folder.
+
+    Raises:
+        WeightsError: The file cannot be read, or is no ResNet-18, -34 or -50.
+    """
+    path = folder / PEER_FILES[0]
+    weights = read_weights(path)
+    bottleneck = "encoder.layer1.0.conv3.weight" in weights
+    deep = "encoder.layer3.5.conv1.weight" in weights
+    name = _DEPTHS.get((bottleneck, deep))
+    try:
+        width, height = int(weights["width"]), int(weights["height"])
+    except (KeyError, TypeError, ValueError):
+        name = None
+    if name is None:
+        raise WeightsError(
+            "no Monodepth2 encoder",
+            expected="ResNet-18, -34 or -50 tensors with the entries height and width",
+            where=path,
+            remedy="give a folder with the published encoder.pth and depth.pth",
+        )
+    return name, width, height
