@@ -1,5 +1,6 @@
 """What a run has to do: requested frames, less what the store already holds, as shard tasks."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,9 @@ from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 
 BYTES_PER_PIXEL = 0.026
 """Compressed size of real label maps: 12 KB a frame of 1242x375 (docs/store.md)."""
+
+SIZE_SAMPLES = 9
+"""Frames of a sequence that are measured: a few headers, however long the drive is."""
 
 
 class PlanError(XDistillError, ValueError):
@@ -184,17 +188,22 @@ def _failed_frames(store: LabelStore | None, sequence: str) -> set[int]:
 def _size(
     root: Path, sequence: str, pending: Sequence[Frame], *, store: LabelStore | None
 ) -> tuple[int, int]:
-    """Native size from the store, else from the first image that can be measured."""
+    """Native size from the store, else what most of some spread frames have.
+
+    One frame of a wrong size, or one that cannot be read, must not decide for its whole drive.
+    """
     if store is not None and store.has(sequence, "classes"):
         return store.array(sequence, "classes").size
+    sizes: Counter[tuple[int, int]] = Counter()
     errors = []
-    for frame in pending:
+    for frame in pending[:: max(1, len(pending) // SIZE_SAMPLES)]:
         try:
-            return image_size(image_path(root, frame))
+            sizes[image_size(image_path(root, frame))] += 1
         except XDistillError as error:
-            # A damaged first frame must not block the rest of its drive.
             errors.append(error)
-    raise errors[0]
+    if not sizes:
+        raise errors[0]
+    return sizes.most_common(1)[0][0]
 
 
 def select_part(tasks: Sequence[Task], part: str | None) -> tuple[Task, ...]:

@@ -23,6 +23,8 @@ Ids = Literal["train", "label"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3
+LAYOUT = "*/*/image_0[23]/*.png"
+"""Where label maps lie; a folder without any is a mistyped one."""
 LABEL_IDS = 34
 """Cityscapes label ids run from 0 to 33."""
 
@@ -31,9 +33,9 @@ class PngTeacher:
     """Reads ``<folder>/<key>.png``: 8-bit grey or palette PNG of ids at the frame's own size."""
 
     def __init__(self, folder: Path, *, ids: Ids = "train") -> None:
-        if not folder.is_dir():
+        if not folder.is_dir() or next(folder.glob(LAYOUT), None) is None:
             raise TeacherError(
-                f"no folder {folder}",
+                f"no label maps in {folder}" if folder.is_dir() else f"no folder {folder}",
                 expected="a folder of label maps, <date>/<drive>/image_02/<10 digits>.png",
                 where=folder.absolute(),
                 remedy="correct the path after png:",

@@ -140,6 +140,16 @@ def test_an_image_of_another_size_within_a_drive_is_named(tree: Tree, store: Pat
     assert LabelStore.open(store).array(SEQUENCE_A, "classes").committed().sum() == 68
 
 
+def test_a_first_frame_of_another_size_does_not_decide_for_its_drive(
+    tree: Tree, store: Path
+) -> None:
+    cv2.imwrite(str(tree.image(DRIVE_A, 0)), np.zeros((20, 30, 3), np.uint8))
+    result = run(tree, store)
+    assert result.exit_code == 1
+    assert f"failed: {DRIVE_A} 0 l: image of 30x20 pixels" in result.stdout
+    assert LabelStore.open(store).array(SEQUENCE_A, "classes").committed().sum() == 68
+
+
 def test_another_teacher_is_refused_with_both_shown(tree: Tree, store: Path) -> None:
     run(tree, store)
     before = snapshot(store)

@@ -33,6 +33,7 @@ def palette(ids: NDArray[np.uint8]) -> bytes:
 def label(folder: Path, content: bytes | None, *, ids: Ids = "train") -> Labels:
     path = folder / f"{KEY}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name("0000000049.png").write_bytes(encode(np.zeros((4, 6), np.uint8)))
     if content is not None:
         path.write_bytes(content)
     return load_teacher(f"png:{folder}", ids=ids).label([IMAGE], [KEY])
@@ -95,9 +96,17 @@ def test_missing_folder(tmp_path: Path) -> None:
         load_teacher(f"png:{tmp_path / 'labels'}")
 
 
+def test_folder_without_label_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A mistyped folder must not become the store's teacher; ``png:`` alone is such a one.
+    monkeypatch.chdir(tmp_path)
+    for spec in ("png:", f"png:{tmp_path}"):
+        with pytest.raises(TeacherError, match=r"no label maps in(.|\n)*correct the path"):
+            load_teacher(spec)
+
+
 def test_fingerprint_tells_folders_and_ids_apart(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
+    for name in ("a", "b"):
+        label(tmp_path / name, encode(np.zeros((4, 6), np.uint8)))
     prints = {
         PngTeacher(tmp_path / name, ids=ids).fingerprint
         for name in ("a", "b")
