@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,9 @@ def test_the_commands_do_what_the_readme_shows(folder: Path) -> None:
 def test_files_the_readme_names_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_every_extra_has_its_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = re.findall(r"^\| `(\w+)` \| .+ \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert set(project["optional-dependencies"]) <= set(lines)
