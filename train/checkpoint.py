@@ -16,8 +16,7 @@ from xdistill.train.networks.checkpoints import WeightsError, load_strictly, rea
 from xdistill.train.networks.depth import DepthNetwork, depth_network
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.recipe import Recipe
-from xdistill.train.recipe_file import FILE_NAME as RECIPE_FILE
-from xdistill.train.recipe_file import load_recipe
+from xdistill.train.recipe_file import load_recipe, load_run_recipe
 from xdistill.train.training import Training, TrainingError, resolve_initial
 
 FILE_NAME = "checkpoint.pt"
@@ -113,7 +112,7 @@ def load_depth_network(run: Path, *, device: torch.device) -> tuple[DepthNetwork
 
     Raises:
         WeightsError: No network there, a damaged file, or one that does not fit its recipe.
-        ManifestError: The run's recipe cannot be read.
+        ManifestError: The run's recipe cannot be read or is not whole.
     """
     if checkpoints.is_peer_folder(run):
         encoder, width, height = checkpoints.peer_settings(run)
@@ -130,7 +129,7 @@ def load_depth_network(run: Path, *, device: torch.device) -> tuple[DepthNetwork
     else:
         path = run / FILE_NAME
         content = _read(path)
-        recipe = load_recipe(str(run / RECIPE_FILE))
+        recipe = load_run_recipe(run)
         network = depth_network(recipe)
         load_strictly(network, _part(content, "depth", path), where=path)
     return network.eval().to(device), recipe

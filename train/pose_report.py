@@ -23,8 +23,7 @@ from xdistill.train.augment import NOTHING
 from xdistill.train.batch import collate, unit_images
 from xdistill.train.checkpoint import load_checkpoint
 from xdistill.train.data import TripletDataset
-from xdistill.train.recipe_file import FILE_NAME as RECIPE_FILE
-from xdistill.train.recipe_file import load_recipe
+from xdistill.train.recipe_file import load_run_recipe
 from xdistill.train.training import Training, new_training
 from xdistill.train.triplets import Selection, find_triplets
 
@@ -157,7 +156,7 @@ def report(run: Path, data: Path, split: str) -> dict[str, Any]:
     Raises:
         XDistillError: The run, a frame or a recorded pose cannot be read.
     """
-    training = new_training(load_recipe(str(run / RECIPE_FILE)), device=torch.device("cpu"))
+    training = new_training(load_run_recipe(run), device=torch.device("cpu"))
     load_checkpoint(run, training)
     frames = find_triplets(data, Selection(split=split)).frames
     learned = learned_motions(training, data, frames)

@@ -33,10 +33,32 @@ def load_recipe(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
     return build_recipe(values | _absolute_paths(values), where=f"recipe {name!r}")
 
 
-def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write the resolved recipe: every key, nothing inherited."""
+def load_run_recipe(run: Path) -> Recipe:
+    """Read the recipe of a run, which holds every key.
+
+    No key takes its default here: it would be another network than the run's.
+
+    Raises:
+        ManifestError: Not found or not TOML.
+        RecipeError: Keys are missing, or one is unknown or has a bad value.
+    """
+    path = run / FILE_NAME
+    values = loader.load("recipes", str(path))
+    missing = [field.name for field in fields(Recipe) if field.name not in values]
+    if missing:
+        raise RecipeError(
+            f"no {', '.join(missing)} in the run's recipe",
+            expected="every key, as xd-train wrote it",
+            where=path,
+            remedy="put back the file as it was, or start a new run",
+        )
+    return load_recipe(str(path))
+
+
+def dump_recipe(recipe: Recipe) -> bytes:
+    """The resolved recipe as TOML: every key, nothing inherited."""
     values = {key: NONE_TEXT if v is None else v for key, v in asdict(recipe).items()}
-    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+    return tomli_w.dumps(values).encode()
 
 
 def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:

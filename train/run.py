@@ -10,7 +10,7 @@ from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline import atomic
 from xdistill.train.recipe import RESUMABLE_KEYS, Recipe
 from xdistill.train.recipe_file import FILE_NAME as RECIPE_FILE
-from xdistill.train.recipe_file import load_recipe, write_recipe
+from xdistill.train.recipe_file import dump_recipe, load_run_recipe
 
 RUNS = Path("runs")
 """Where runs go unless ``--out`` says otherwise."""
@@ -57,16 +57,7 @@ def start_run(run: Path, recipe: Recipe, record: Record) -> None:
         RunError: The folder is not empty, or cannot be written.
     """
     require_empty(run)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        write_recipe(run / RECIPE_FILE, recipe)
-        _write_record(run, record)
-    except OSError as error:
-        raise RunError(
-            f"the run folder cannot be written ({error.strerror})",
-            where=run.absolute(),
-            remedy="give another folder with --out",
-        ) from error
+    _write(run, recipe, record, remedy="give another folder with --out")
 
 
 def require_empty(run: Path) -> None:
@@ -108,8 +99,9 @@ def resumed_recipe(run: Path, wanted: Recipe) -> Recipe:
 
     Raises:
         RunError: The wanted recipe differs in another key.
+        ManifestError: The run's recipe is not whole.
     """
-    own = load_recipe(str(run / RECIPE_FILE))
+    own = load_run_recipe(run)
     recorded, asked = asdict(own), asdict(wanted)
     differing = [
         f"{key} {asked[key]!r} (the run has {recorded[key]!r})"
@@ -130,7 +122,7 @@ def resume_run(run: Path, recipe: Recipe, record: Record) -> None:
     """Check that frames and labels are those the run was started with; record what is new.
 
     Raises:
-        RunError: They are not.
+        RunError: They are not, or the folder cannot be written.
     """
     before = read_record(run)
     for key in FIXED:
@@ -143,8 +135,7 @@ def resume_run(run: Path, recipe: Recipe, record: Record) -> None:
             )
     for left in partial_files(run):
         atomic.discard(left)
-    write_recipe(run / RECIPE_FILE, recipe)
-    _write_record(run, record)
+    _write(run, recipe, record, remedy="make room there or make it writable, then run again")
 
 
 def partial_files(run: Path) -> Iterator[Path]:
@@ -152,6 +143,18 @@ def partial_files(run: Path) -> Iterator[Path]:
     return run.glob(f"*{atomic.PARTIAL}")
 
 
-def _write_record(run: Path, record: Record) -> None:
+def _write(run: Path, recipe: Recipe, record: Record, *, remedy: str) -> None:
+    """Write recipe and record, each in one step and only where it changes."""
     text = json.dumps(dict(record), indent=2) + "\n"
-    (run / RECORD_FILE).write_text(text, encoding="utf-8")
+    contents = {run / RECIPE_FILE: dump_recipe(recipe), run / RECORD_FILE: text.encode()}
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        for path, content in contents.items():
+            if not path.exists() or path.read_bytes() != content:
+                atomic.write(path, [content])
+    except OSError as error:
+        raise RunError(
+            f"the run folder cannot be written ({error.strerror})",
+            where=run.absolute(),
+            remedy=remedy,
+        ) from error

@@ -16,8 +16,7 @@ from xdistill.train.labels import LabelSource, find_labels
 from xdistill.train.loop import Job
 from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE, truncate
 from xdistill.train.recipe import Recipe
-from xdistill.train.recipe_file import FILE_NAME as RECIPE_FILE
-from xdistill.train.recipe_file import load_recipe, override
+from xdistill.train.recipe_file import load_recipe, load_run_recipe, override
 from xdistill.train.run import read_record, require_empty, resume_run, resumed_recipe, start_run
 from xdistill.train.schedule import schedule_length
 from xdistill.train.training import (
@@ -83,7 +82,7 @@ def recorded_request(run: Path, *, recipe: str | None, overrides: Sequence[str])
     """
     record = read_record(run)
     if recipe is None:
-        wanted = override(load_recipe(str(run / RECIPE_FILE)), overrides)
+        wanted = override(load_run_recipe(run), overrides)
     else:
         wanted = load_recipe(recipe, overrides=overrides)
     return {

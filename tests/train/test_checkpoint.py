@@ -13,8 +13,8 @@ from xdistill.train.checkpoint import (
     save_checkpoint,
 )
 from xdistill.train.networks.checkpoints import WeightsError
-from xdistill.train.recipe import Recipe
-from xdistill.train.recipe_file import write_recipe
+from xdistill.train.recipe import Recipe, RecipeError
+from xdistill.train.recipe_file import dump_recipe
 from xdistill.train.training import Training, TrainingError, new_training
 
 CPU = torch.device("cpu")
@@ -119,9 +119,12 @@ def test_random_state_of_another_device_is_drawn_anew(training: Training, tmp_pa
 
 def test_depth_network_of_a_run(training: Training, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, training)
-    write_recipe(tmp_path / "recipe.toml", RECIPE)
+    (tmp_path / "recipe.toml").write_bytes(dump_recipe(RECIPE))
     network, recipe = load_depth_network(tmp_path, device=CPU)
     assert recipe == RECIPE and not network.training and same(network, training.model.depth)
+    (tmp_path / "recipe.toml").write_bytes(b"")
+    with pytest.raises(RecipeError, match="width"):
+        load_depth_network(tmp_path, device=CPU)
 
 
 def test_depth_network_of_published_files(peer: Path, training: Training) -> None:

@@ -20,7 +20,7 @@ from xdistill.train.evaluate_cli import main
 from xdistill.train.metrics import METRICS
 from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.recipe import Recipe
-from xdistill.train.recipe_file import write_recipe
+from xdistill.train.recipe_file import dump_recipe
 
 DRIVE = "2011_09_26/2011_09_26_drive_0001_sync"
 FRAMES = [Frame(DRIVE, index, "l") for index in (1, 2, 5)]
@@ -61,7 +61,7 @@ def make_run(folder: Path, **keys: Any) -> Path:
     torch.manual_seed(0)
     recipe = Recipe(name=folder.name.rpartition("-")[0], width=128, height=64, **keys)
     folder.mkdir(parents=True)
-    write_recipe(folder / "recipe.toml", recipe)
+    (folder / "recipe.toml").write_bytes(dump_recipe(recipe))
     weights = DepthNetwork(recipe.encoder).state_dict()
     torch.save({"format": FORMAT, "depth": weights}, folder / "checkpoint.pt")
     return folder

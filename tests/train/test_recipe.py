@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from xdistill.manifests import loader
 from xdistill.manifests.errors import ManifestError
 from xdistill.train.recipe import Recipe, RecipeError
-from xdistill.train.recipe_file import load_recipe, override, write_recipe
+from xdistill.train.recipe_file import dump_recipe, load_recipe, load_run_recipe, override
 
 
 def test_shipped_recipes() -> None:
@@ -174,9 +174,20 @@ def test_resolved_recipe_reads_back(
         lr_drop_epoch=drop,
         d2s_layers=layers,  # type: ignore[arg-type]
     )
-    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
-    write_recipe(path, recipe)
-    assert load_recipe(str(path)) == recipe
+    run = tmp_path_factory.mktemp("run")
+    (run / "recipe.toml").write_bytes(dump_recipe(recipe))
+    assert load_run_recipe(run) == load_recipe(str(run / "recipe.toml")) == recipe
+
+
+def test_a_runs_recipe_takes_no_default(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    lines = dump_recipe(Recipe(name="test", width=128)).decode().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(("width", "seed"))))
+    with pytest.raises(RecipeError, match=r"no width, seed in(.*\n)*.*recipe\.toml"):
+        load_run_recipe(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(RecipeError, match="no name, .*width, "):
+        load_run_recipe(tmp_path)
 
 
 def test_override_of_a_resolved_recipe() -> None:

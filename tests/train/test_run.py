@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from dataclasses import replace
@@ -5,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from xdistill.train.recipe import Recipe
+from xdistill.pipeline import atomic
+from xdistill.train.recipe import Recipe, RecipeError
 from xdistill.train.recipe_file import load_recipe
 from xdistill.train.run import (
     RunError,
@@ -93,3 +95,34 @@ def test_what_an_interrupted_write_left_is_removed(run: Path) -> None:
     resume_run(run, RECIPE, RECORD)
     assert sorted(path.name for path in run.iterdir()) == ["recipe.toml", "run.json"]
     assert json.loads((run / "run.json").read_text()) == RECORD
+
+
+def test_a_disk_that_is_full_at_resume_leaves_the_run_as_it_was(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+
+    def full(path: Path, block: bytes) -> None:
+        path.write_bytes(block[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic, "_store", full)
+    with pytest.raises(RunError, match="No space left"):
+        resume_run(run, replace(RECIPE, num_workers=0), RECORD)
+    with pytest.raises(RunError, match="No space left"):
+        resume_run(run, RECIPE, RECORD | {"device": "cuda"})
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_files_that_stay_the_same_are_not_written_again(run: Path) -> None:
+    before = {path: path.stat().st_ino for path in run.iterdir()}
+    resume_run(run, RECIPE, RECORD | {"device": "cuda"})
+    after = {path: path.stat().st_ino for path in run.iterdir()}
+    assert after[run / "recipe.toml"] == before[run / "recipe.toml"]
+    assert after[run / "run.json"] != before[run / "run.json"]
+
+
+def test_a_recipe_that_was_cut_short_is_not_gone_on_with(run: Path) -> None:
+    (run / "recipe.toml").write_bytes(b"")
+    with pytest.raises(RecipeError, match="width"):
+        resumed_recipe(run, RECIPE)
