@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import Scheme
 from xdistill.pipeline.console import usable_cores
+from xdistill.pipeline.plan import select_part
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
 
 
@@ -17,6 +18,8 @@ from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
 class RegroupTask:
     """One shard whose classes are committed and whose groups are not."""
 
+    number: int
+    """Position among all shards of the store's classes, finished ones included."""
     sequence: str
     """Store folder: date, drive and camera."""
     shard: int
@@ -31,15 +34,19 @@ def plan_regroup(store: LabelStore, scheme: Scheme) -> list[RegroupTask]:
     Raises:
         LabelStoreError: The store has an array of this name made with another table.
     """
-    return [
-        task
-        for sequence in store.sequences()
-        if store.has(sequence, "classes")
-        for task in _plan_sequence(store, sequence, scheme)
-    ]
+    tasks: list[RegroupTask] = []
+    shards = 0
+    for sequence in store.sequences():
+        if store.has(sequence, "classes"):
+            tasks += _plan_sequence(store, sequence, scheme, first=shards)
+            shards += store.array(sequence, "classes").shards
+    return tasks
 
 
-def _plan_sequence(store: LabelStore, sequence: str, scheme: Scheme) -> Iterator[RegroupTask]:
+def _plan_sequence(
+    store: LabelStore, sequence: str, scheme: Scheme, *, first: int
+) -> Iterator[RegroupTask]:
+    """The tasks of a sequence whose shards are numbered from ``first``."""
     pending = store.array(sequence, "classes").committed().copy()
     if store.has(sequence, scheme.array):
         groups = store.array(sequence, scheme.array)
@@ -49,7 +56,19 @@ def _plan_sequence(store: LabelStore, sequence: str, scheme: Scheme) -> Iterator
     frames = pending.nonzero()[0]
     for shard in sorted(set((frames // SHARD_FRAMES).tolist())):
         members = frames[frames // SHARD_FRAMES == shard].tolist()
-        yield RegroupTask(sequence=sequence, shard=shard, frames=tuple(members))
+        yield RegroupTask(
+            number=first + shard, sequence=sequence, shard=shard, frames=tuple(members)
+        )
+
+
+def select_share(tasks: Sequence[RegroupTask], part: str | None) -> tuple[RegroupTask, ...]:
+    """The share ``i/n`` of the tasks, divided as ``segment`` divides its own.
+
+    Raises:
+        PlanError: Not of the form i/n with 1 <= i <= n.
+    """
+    # The division looks at nothing but the number, which both kinds of task have.
+    return cast(tuple[RegroupTask, ...], select_part(cast(Any, tasks), part))
 
 
 def check_table(attributes: Mapping[str, object], scheme: Scheme, *, where: str) -> None:
@@ -88,6 +107,7 @@ def regroup(
     *,
     tasks: Sequence[RegroupTask],
     advance: Callable[[int], object] = lambda count: None,
+    leave: Callable[[int], object] = lambda count: None,
 ) -> int:
     """Write ``groups_<scheme>`` for the tasks, one shard a core at a time.
 
@@ -96,9 +116,10 @@ def regroup(
         scheme: The grouping table; recorded in the array's attributes.
         tasks: From ``plan_regroup``.
         advance: Called with the number of frames finished, for progress.
+        leave: Called with the number of frames of a shard that another running process holds.
 
     Returns:
-        Frames written; less than planned where another process held a shard.
+        Frames written by this call, without those that another process wrote or holds.
 
     Raises:
         LabelStoreError: A class map does not match its checksum, or the store cannot be written.
@@ -116,14 +137,18 @@ def regroup(
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 task = running.pop(future)
-                written += future.result()
+                done = future.result()
+                if done is None:
+                    leave(len(task.frames))
+                written += done or 0
                 advance(len(task.frames))
                 for following in islice(waiting, 1):
                     running[pool.submit(_regroup_shard, store, scheme, following)] = following
     return written
 
 
-def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int:
+def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int | None:
+    """Frames written of one shard; None where another process holds it."""
     classes = store.array(task.sequence, "classes")
     groups = store.ensure_array(
         task.sequence,
@@ -140,7 +165,10 @@ def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int:
     )
     with groups.lease(task.shard) as held:
         if not held:
-            return 0
-        maps = {index: remap(classes.read(index), scheme) for index in task.frames}
+            return None
+        # Another process may have committed frames since the plan was made.
+        done = groups.committed()
+        wanted = [index for index in task.frames if not done[index]]
+        maps = {index: remap(classes.read(index), scheme) for index in wanted}
         groups.write_shard(task.shard, maps)
         return len(maps)

@@ -12,31 +12,43 @@ from xdistill.pipeline import console
 @click.option(
     "--scheme", default="4", show_default=True, help="4, 2, 19, or the path of your own TOML table."
 )
+@click.option("--part", help="Share i/n of the shards, for job arrays.")
 @console.examples(
     "xd-pipeline regroup --scheme 4",
     "xd-pipeline regroup --store labels.zarr --scheme mine.toml",
 )
-def regroup(store: Path, scheme: str) -> None:
+def regroup(store: Path, scheme: str, part: str | None) -> None:
     """Merge the 19 classes into groups, beside the classes in the store.
 
     The classes stay as they are; a second run does only what is missing.
     """
     from xdistill.grouping.scheme import load_scheme
-    from xdistill.pipeline.regroup import plan_regroup
+    from xdistill.pipeline.regroup import plan_regroup, select_share
     from xdistill.pipeline.regroup import regroup as run
     from xdistill.pipeline.store import LabelStore
 
     table = load_scheme(scheme)
     labels = LabelStore.open(store)
-    tasks = plan_regroup(labels, table)
-    total = sum(len(task.frames) for task in tasks)
+    pending = plan_regroup(labels, table)
+    tasks = select_share(pending, part)
     if not tasks:
-        click.echo(f"nothing to do: {table.array} is complete in {store}")
+        share = f"part {part} of {table.array}" if pending else table.array
+        click.echo(f"nothing to do: {share} is complete in {store}")
     else:
         target = LabelStore.open_for_writing(
-            store, teacher=labels.teacher, fingerprint=labels.fingerprint
+            store,
+            teacher=labels.teacher,
+            fingerprint=labels.fingerprint,
+            # Shares of a job array never meet in a shard: they can do without locks.
+            locking="if available" if part else "required",
         )
-        with console.progress(total=total, unit="frame") as bar:
-            written = run(target, table, tasks=tasks, advance=bar.update)
+        left: list[int] = []
+        with console.progress(total=sum(len(t.frames) for t in tasks), unit="frame") as bar:
+            written = run(target, table, tasks=tasks, advance=bar.update, leave=left.append)
         click.echo(f"wrote {table.array} for {written} frames to {store}")
-    click.echo(f"next: xd-pipeline info --store {store}, or xd-train --store {store}")
+        if left:
+            click.echo(f"left {sum(left)} frames to another running process")
+    if len(tasks) < len(pending):
+        click.echo(f"this was part {part}; the next step waits for the other parts")
+    else:
+        click.echo(f"next: xd-pipeline info --store {store}, or xd-train --store {store}")

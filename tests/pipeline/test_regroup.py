@@ -1,5 +1,8 @@
 """``xd-pipeline regroup``: stored groups equal the table read pixel by pixel."""
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +41,8 @@ def label(tree: Tree, store: Path, *more: str) -> None:
     assert result.exit_code == 0, result.output
 
 
-def run(store: Path, scheme: str) -> Result:
-    return CliRunner().invoke(regroup, ["--store", str(store), "--scheme", scheme])
+def run(store: Path, scheme: str, *more: str) -> Result:
+    return CliRunner().invoke(regroup, ["--store", str(store), "--scheme", scheme, *more])
 
 
 @pytest.mark.parametrize("name", ["4", "2", "19", "own"])
@@ -88,3 +91,40 @@ def test_another_table_of_the_same_name_is_refused(store: Path, tmp_path: Path) 
 def test_no_store_says_what_to_run(tmp_path: Path) -> None:
     result = run(tmp_path / "none.zarr", "4")
     assert result.exit_code == 1 and "xd-pipeline segment" in result.stderr
+
+
+def test_parts_cover_everything_once_and_do_not_move(store: Path) -> None:
+    shares = [run(store, "4", "--part", f"{number}/2").stdout for number in (1, 2)]
+    # Shards 0 and 1 of drive A, shard 0 of drive B: the first share is A's first and B's.
+    assert "for 66 frames" in shares[0] and "for 6 frames" in shares[1]
+    assert "waits for the other parts" in shares[0] and "next: xd" not in shares[0]
+    # What was missing when it started was all its own.
+    assert "waits" not in shares[1] and "next: xd-pipeline info" in shares[1]
+    assert "nothing to do: groups_4 is complete" in run(store, "4").stdout
+
+
+def test_a_part_that_is_done_says_so(store: Path) -> None:
+    run(store, "4", "--part", "1/2")
+    again = run(store, "4", "--part", "1/2").stdout
+    assert "nothing to do: part 1/2 of groups_4 is complete" in again
+    assert "waits for the other parts" in again
+
+
+def test_a_wrong_part_is_refused(store: Path) -> None:
+    result = run(store, "4", "--part", "3/2")
+    assert result.exit_code == 1 and "--part 3/2" in result.stderr
+
+
+def test_without_locks_a_part_works_and_a_whole_run_says_how(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    refused = run(store, "4")
+    assert refused.exit_code == 1 and "--part 1/1 for a single process" in refused.stderr
+    done = run(store, "4", "--part", "1/1")
+    assert done.exit_code == 0, done.output
+    assert "wrote groups_4 for 72 frames" in done.stdout
+    assert "waits" not in done.stdout and "next: xd-pipeline info" in done.stdout
