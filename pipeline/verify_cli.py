@@ -1,6 +1,7 @@
 """``xd-pipeline verify``: read everything again, and redo what is damaged."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from xdistill.pipeline.choice import choose, teacher_options
 
 if TYPE_CHECKING:
     from xdistill.pipeline.choice import TeacherChoice
+    from xdistill.pipeline.kitti.frames import Frame
+    from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.report import VerifyReport
 
 
@@ -27,7 +30,8 @@ def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
     """Check every byte of a store against its checksums; exit status 1 if any is wrong.
 
     With --repair, metadata is restored from what is intact and damaged frames are labelled and
-    grouped again. The data and the teacher are needed only where class labels are damaged.
+    grouped again. The data and the teacher are needed only where class labels are damaged. Frames
+    that cannot be labelled again stay as they are, and named.
     """
     report = _verify(store)
     for line in report.lines():
@@ -57,34 +61,40 @@ def _verify(store: Path) -> "VerifyReport":
 
 def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherChoice") -> int:
     """Restore and redo; returns the number of frames that could not be labelled again."""
-    from xdistill.pipeline.redo import (
-        frames_to_label,
-        label_again,
-        regroup_again,
-        retract_derived,
-    )
+    from xdistill.pipeline.redo import frames_to_label, regroup_again, without_labels
     from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.repair import repair_labels, repair_metadata
 
     repair_metadata(path, report)
     found = LabelStore.open(path)
     store = LabelStore.open_for_writing(path, teacher=found.teacher, fingerprint=found.fingerprint)
-    frames = frames_to_label(report.redo())
-    failures = {}
-    if frames:
-        # Before anything is taken back: without the right teacher the store stays as it is.
-        teacher = choice.load()
-        store.require_teacher(teacher=teacher.record, fingerprint=teacher.fingerprint)
-    repair_labels(store, report)
-    if frames:
-        retract_derived(store, frames)
-        with console.progress(total=len(frames), unit="frame") as bar:
-            outcome = label_again(data, store, frames, teacher=teacher, advance=bar.update)
-        failures = outcome.failures
-        click.echo(f"labelled {outcome.labelled} frames again, {len(failures)} failed")
-        for frame, reason in sorted(failures.items()):
-            click.echo(f"failed: {frame}: {reason}")
+    failed = _label_again(store, frames_to_label(report, data), data=data, choice=choice)
+    if failed:
+        click.echo("next: mend or bring back the images above, and run the same command again")
+        return failed
+    repair_labels(store, without_labels(report))
     grouped = regroup_again(store)
     if grouped:
         click.echo(f"grouped {grouped} frames again")
-    return len(failures)
+    return 0
+
+
+def _label_again(
+    store: "LabelStore", frames: "list[Frame]", *, data: Path, choice: "TeacherChoice"
+) -> int:
+    """Returns the number of frames that could not be labelled."""
+    if not frames:
+        return 0
+    from xdistill.pipeline.redo import label_again, need_confidence
+
+    if need_confidence(store, frames) and not choice.spec.startswith("png:"):
+        choice = replace(choice, settings=replace(choice.settings, confidence=True))
+    # Before anything is taken back: without the right teacher the store stays as it is.
+    teacher = choice.load()
+    store.require_teacher(teacher=teacher.record, fingerprint=teacher.fingerprint)
+    with console.progress(total=len(frames), unit="frame") as bar:
+        outcome = label_again(data, store, frames, teacher=teacher, advance=bar.update)
+    click.echo(f"labelled {outcome.labelled} frames again, {len(outcome.failures)} failed")
+    for frame, reason in sorted(outcome.failures.items()):
+        click.echo(f"failed: {frame}: {reason}")
+    return len(outcome.failures)

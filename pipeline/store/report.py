@@ -25,6 +25,8 @@ class Finding:
     """Name of the label array concerned; empty for a group's metadata."""
     frames: tuple[int, ...] = ()
     """Frames whose labels are lost or uncertain and must be made again."""
+    guessed: bool = False
+    """Whether nothing tells which frames had labels, so that ``frames`` is all of the shard."""
     shard: int | None = None
     """The shard concerned; None for metadata."""
     document: bytes | None = None

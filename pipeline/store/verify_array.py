@@ -156,8 +156,15 @@ class _Check:
         except CorruptLabelsError as error:
             reason = str(error).splitlines()[0]
         if reason is not None:
-            frames = self._stored(number)
-            yield self._finding("commit", path, reason, shard=number, frames=frames)
+            stored = self._stored(number)
+            yield self._finding(
+                "commit",
+                path,
+                reason,
+                shard=number,
+                frames=stored or self._all(number),
+                guessed=not stored,
+            )
             yield from self._counts(number, {}, needed=False)
             return
         done = commit.is_done(words).nonzero()[0].tolist()
@@ -173,14 +180,17 @@ class _Check:
         yield from self._counts(number, counts, needed=bool(words.any()))
 
     def _stored(self, number: int) -> tuple[int, ...]:
-        """Frames that a shard file holds; all of the shard where that cannot be told."""
+        """Frames that a shard file holds; none where that cannot be told."""
         try:
-            slots = list(shard.read_chunks(self._shard_path(number)))
+            slots = shard.read_chunks(self._shard_path(number))
         except ShardError:
-            slots = []
+            return ()
+        return tuple(number * SHARD_FRAMES + slot for slot in slots)
+
+    def _all(self, number: int) -> tuple[int, ...]:
+        """Every frame of a shard that the array may hold."""
         first = number * SHARD_FRAMES
-        everything = range(first, min(first + SHARD_FRAMES, max(self.array.length, first + 1)))
-        return tuple(first + slot for slot in slots) or tuple(everything)
+        return tuple(range(first, min(first + SHARD_FRAMES, max(self.array.length, first + 1))))
 
     def _frame(self, number: int, slot: int, word: np.uint64) -> Finding | commit.Counts:
         """The counts of an intact frame, or what is wrong with it."""

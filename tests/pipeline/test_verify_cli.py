@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from kitti_tree import DRIVE_A, Tree
+from kitti_tree import DRIVE_A, DRIVE_B, Tree
 
 from xdistill.pipeline.cli import main
 
@@ -99,5 +99,89 @@ def test_a_frame_that_cannot_be_made_again_stays_named(tree: Tree, store: Path) 
     flip(store / f"{CLASSES}/c.0.0.0", 30)
     for path in (tree.labels / DRIVE_A / "image_02").iterdir():
         path.unlink()
+    damaged = content(store)
     result = run("verify", tree, store, "--repair")
     assert result.exit_code == 1 and f"failed: {DRIVE_A} 0 l" in result.stdout
+    assert content(store) == damaged
+    again = run("verify", tree, store)
+    assert again.exit_code == 1 and f"frame 0 of {DRIVE_A}/image_02 classes" in again.stdout
+
+
+def confident_store(tree: Tree, path: Path) -> Path:
+    """A store with classes and confidence of drive B, by a teacher that gives both if asked."""
+    where = ["--data", str(tree.data), "--store", str(path), "--drive", DRIVE_B, "--confidence"]
+    result = CliRunner().invoke(main, ["segment", *where, "--teacher", OWN])
+    assert result.exit_code == 0, result.output
+    return path
+
+
+OWN = "bright_teacher:with_settings"
+SEQUENCE_B = f"{DRIVE_B}/image_02"
+
+
+def repair(data: Path, store: Path, teacher: str = OWN) -> Result:
+    where = ["--data", str(data), "--store", str(store), "--teacher", teacher]
+    return CliRunner().invoke(main, ["verify", "--repair", *where])
+
+
+@pytest.mark.parametrize("damaged", ["confidence_commit/c.0", "classes/c.0.0.0"])
+@pytest.mark.parametrize("data", ["absent", "empty"])
+def test_without_images_nothing_is_taken_back(
+    tree: Tree, tmp_path: Path, damaged: str, data: str
+) -> None:
+    store = confident_store(tree, tmp_path / "s")
+    flip(store / SEQUENCE_B / damaged, 30)
+    (tmp_path / "empty").mkdir()
+    before = content(store)
+    for _ in range(2):
+        result = repair(tmp_path / data, store)
+        assert result.exit_code == 1
+        named = "no such folder" if data == "absent" else f"failed: {DRIVE_B} 0 l: no image"
+        assert named in result.output
+        assert content(store) == before
+
+
+def test_a_shard_with_a_frame_that_is_lost_stays_whole(tree: Tree, tmp_path: Path) -> None:
+    store = confident_store(tree, tmp_path / "s")
+    flip(store / SEQUENCE_B / "classes_commit/c.0", 30)
+    image = tree.image(DRIVE_B, 1)
+    held = image.read_bytes()
+    image.write_bytes(held[:-20])
+    before = content(store)
+    result = repair(tree.data, store)
+    assert result.exit_code == 1 and f"failed: {DRIVE_B} 1 l" in result.stdout
+    assert content(store) == before
+    image.write_bytes(held)
+    assert repair(tree.data, store).exit_code == 0
+
+
+def test_numbers_that_never_had_an_image_hold_nothing_up(tree: Tree, store: Path) -> None:
+    before = content(store)
+    flip(store / CLASSES / "c.0.0.0", -3)
+    flip(store / f"{CLASSES}_commit" / "c.0", 3)
+    result = run("verify", tree, store, "--repair")
+    assert result.exit_code == 0, result.output
+    assert content(store) == before
+
+
+@pytest.mark.parametrize(
+    "damaged", ["confidence/c.0.0.0", "confidence_commit/c.0", "classes/c.0.0.0"]
+)
+def test_confidence_is_made_again_with_the_classes(
+    tree: Tree, tmp_path: Path, damaged: str
+) -> None:
+    store = confident_store(tree, tmp_path / "s")
+    before = content(store)
+    flip(store / SEQUENCE_B / damaged, 30)
+    result = repair(tree.data, store)
+    assert result.exit_code == 0, result.output
+    assert content(store) == before
+
+
+def test_a_teacher_that_gives_no_confidence_is_refused(tree: Tree, tmp_path: Path) -> None:
+    store = confident_store(tree, tmp_path / "s")
+    flip(store / SEQUENCE_B / "classes/c.0.0.0", 30)
+    before = content(store)
+    result = repair(tree.data, store, "bright_teacher:without_confidence")
+    assert result.exit_code == 1 and "gives no confidence" in result.stderr
+    assert content(store) == before
