@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Never, TypeVar
 
@@ -42,13 +42,17 @@ class Command(click.Command):
             raise _as_click(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        assumed = list(_assumptions(ctx))
+        assumed = list(_assumptions(ctx, without=self.unused(ctx)))
         if assumed:
             click.echo("assumed: " + ", ".join(assumed), err=True)
         try:
             return super().invoke(ctx)
         except XDistillError as error:
             raise _as_click(error) from None
+
+    def unused(self, ctx: click.Context) -> Collection[str]:
+        """Parameters whose values this call does not use, so that nobody reads of them."""
+        return ()
 
 
 def _as_click(error: XDistillError) -> click.ClickException:
@@ -109,7 +113,7 @@ def _refuse_unknown(found: Iterable[str], known: Iterable[str], *, where: str) -
             )
 
 
-def _assumptions(ctx: click.Context) -> Iterable[str]:
+def _assumptions(ctx: click.Context, *, without: Collection[str]) -> Iterable[str]:
     """Every value of a path-like or name-like option that the user did not type."""
     origins = {
         ParameterSource.DEFAULT: "",
@@ -119,7 +123,7 @@ def _assumptions(ctx: click.Context) -> Iterable[str]:
     for option in _options(ctx.command):
         source = ctx.get_parameter_source(str(option.name))
         value = ctx.params.get(str(option.name))
-        if source in origins and value not in (None, (), False):
+        if option.name not in without and source in origins and value not in (None, (), False):
             shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
             yield f"--{_option_key(option).replace('_', '-')} {shown}{origins[source]}"
 

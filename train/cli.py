@@ -1,6 +1,7 @@
 """``xd-train``."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,17 @@ DEFAULT_RECIPE = "xdistill-rn50"
 DEFAULT_SPLIT = "kitti-eigen-zhou-train"
 
 
-@click.command("train", cls=console.Command)
+class TrainCommand(console.Command):
+    """A resumed run's record stands for what is not typed."""
+
+    def unused(self, ctx: click.Context) -> Collection[str]:
+        if not ctx.params["resume"]:
+            return ()
+        parts = [("recipe",), *_SOURCES.values()]
+        return [name for names in parts if not _typed(*names) for name in names]
+
+
+@click.command("train", cls=TrainCommand)
 @console.data_option
 @console.store_option
 @click.option(
@@ -108,13 +119,23 @@ def _request(options: dict[str, Any]) -> "Request":
         given["recipe"] = load_recipe(options["recipe"], overrides=options["overrides"])
         run = options["out"] or free_name(given["recipe"].name)
         console.note(f"run:     {run}")
-    return Request(
+    request = Request(
         **given,
         run=run,
         device=choose_device(options["device"]),
         steps=options["steps"],
         resumed=options["resume"],
     )
+    _say_selection(request, options)
+    return request
+
+
+def _say_selection(request: "Request", options: dict[str, Any]) -> None:
+    """Split and device, whose defaults no option shows; before anything can fail for them."""
+    chosen = request.resumed or options["split"] or options["drives"]
+    split = request.selection.split or "drives " + " ".join(request.selection.drives)
+    console.note(f"split:   {split}{'' if chosen else ' (assumed)'}")
+    console.note(f"device:  {request.device}{'' if options['device'] else ' (assumed)'}")
 
 
 _SOURCES = {

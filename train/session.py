@@ -213,9 +213,7 @@ def _notes(
 ) -> tuple[str, ...]:
     recipe = request.recipe
     left_out = f" ({triplets.left_out} without both neighbours left out)"
-    selection = request.selection
     lines = [
-        f"split:   {selection.split or 'drives ' + ' '.join(selection.drives)}",
         f"frames:  {len(triplets.frames)} triplets{left_out if triplets.left_out else ''}, "
         f"{job.steps_per_epoch} steps of {recipe.batch_size} in an epoch",
         f"images:  {recipe.width}x{recipe.height}, {recipe.encoder}, on {request.device}",

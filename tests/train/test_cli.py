@@ -12,6 +12,7 @@ from training_tree import DRIVE
 
 from xdistill.train import cli, loop
 from xdistill.train.cli import main
+from xdistill.train.training import choose_device
 
 SMALL = ["width=64", "height=64", "batch_size=2", "encoder_weights=none", "num_workers=0"]
 Run = Callable[..., Result]
@@ -64,6 +65,7 @@ def test_resume_goes_on_and_a_finished_run_has_nothing_to_do(run: Run, tmp_path:
     assert run("--recipe", "xdistill-rn18", "--drive", "0001", "--steps", "1").exit_code == 0
     result = run("--resume", "--steps", "3", small=False)
     assert result.exit_code == 0, result.output
+    assert "assumed: " not in result.stderr and "split:   drives 0001\n" in result.stderr
     assert "step 3 of 3; wrote runs/xdistill-rn18-1" in result.stdout
     log = (tmp_path / "runs/xdistill-rn18-1/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3]
@@ -100,6 +102,23 @@ def test_without_split_and_drive_the_eigen_zhou_split_is_meant(
     monkeypatch.setattr(cli, "DEFAULT_SPLIT", "absent-split")
     result = run("--recipe", "xdistill-rn18")
     assert result.exit_code == 1 and "no split 'absent-split'" in result.stderr
+    said = result.stderr.partition("Error:")[0]
+    assert "split:   absent-split (assumed)\n" in said
+    assert f"device:  {choose_device(None)} (assumed)\n" in said
+
+
+def test_resume_says_what_the_record_does_not_decide(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "xdistill.toml").write_text(
+        'data = "absent"\nrecipe = "xdistill-rn50"\n[train]\nsteps = 2\ndevice = "cpu"\n'
+    )
+    first = ["--recipe", "monodepth2-rn18", "--drive", "0001", "--data", "kitti", "--steps", "1"]
+    assert run(*first).exit_code == 0
+    result = run("--resume", small=False)
+    assert result.exit_code == 0, result.output
+    assert "assumed: --steps 2 (xdistill.toml), --device cpu (xdistill.toml)\n" in result.stderr
+    assert "device:  cpu\n" in result.stderr
+    result = run("--resume", "--drive", "0001", small=False)
+    assert "assumed: --camera l, --steps 2" in result.stderr and result.exit_code == 0
 
 
 @pytest.mark.parametrize(
