@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.pipeline import atomic
-from xdistill.pipeline.store.description import SHARD_FRAMES
+from xdistill.pipeline.store.description import COMMIT_SUFFIX, SHARD_FRAMES
 from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError, LabelStoreError
-from xdistill.pipeline.store.shard import Labels, ShardError, checksum, protect, unprotect
+from xdistill.pipeline.store.shard import (
+    Labels,
+    ShardError,
+    checksum,
+    protect,
+    shard_path,
+    unprotect,
+)
 
 DONE = np.uint64(1 << 32)
 FAILED = np.uint64(1 << 33)
@@ -83,9 +90,21 @@ def read_words(folder: Path, shard: int) -> Words:
     """The commit words (64,) of a shard; zero where nothing was written yet.
 
     Raises:
-        CorruptLabelsError: The chunk does not match its checksum.
+        CorruptLabelsError: The chunk does not match its checksum, or is gone from its shard.
     """
-    body = _read(chunk_path(folder, shard), SHARD_FRAMES * 8)
+    path = chunk_path(folder, shard)
+    body = _read(path, SHARD_FRAMES * 8)
+    labels = shard_path(folder.with_name(folder.name.removesuffix(COMMIT_SUFFIX)), shard)
+    if body is None and labels.exists():
+        # Words come before their shard, so that a writer at work has written them by now.
+        body = _read(path, SHARD_FRAMES * 8)
+        if body is None:
+            raise CorruptLabelsError(
+                "missing commit record",
+                expected="a file, as the shard of labels is there",
+                where=path,
+                remedy=REPAIR,
+            )
     if body is None:
         return np.zeros(SHARD_FRAMES, np.uint64)
     return np.frombuffer(body, "<u8").astype(np.uint64)
@@ -118,6 +137,10 @@ def _read(path: Path, size: int) -> bytes | None:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise CorruptLabelsError(
+            f"a commit record that cannot be read: {error.strerror}", where=path, remedy=REPAIR
+        ) from error
     try:
         body = unprotect(data)
         if len(body) != size:

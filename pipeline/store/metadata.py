@@ -80,12 +80,18 @@ def read_document(folder: Path) -> Json:
     path = folder / DOCUMENT
     try:
         return unseal(path.read_bytes(), path)
+    except LabelStoreError:
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CorruptLabelsError(
             "a folder without metadata" if folder.is_dir() else "no such array or folder",
             expected=f"a file {DOCUMENT}",
             where=folder,
             remedy=REPAIR if folder.is_dir() else "check the path; xd-pipeline info lists arrays",
+        ) from error
+    except OSError as error:
+        raise CorruptLabelsError(
+            f"metadata that cannot be read: {error.strerror}", where=path, remedy=REPAIR
         ) from error
 
 

@@ -19,7 +19,7 @@ from xdistill.pipeline.store.description import (
     label_document,
 )
 from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError, UncommittedFrameError
-from xdistill.pipeline.store.metadata import CHECKSUM, DOCUMENT, read_document
+from xdistill.pipeline.store.metadata import CHECKSUM, DOCUMENT, read_document, seal
 from xdistill.pipeline.store.shard import Labels, ShardError
 
 
@@ -207,11 +207,14 @@ def _open(folder: Path) -> _Frames:
             raise
         return _Zarr(folder)
     description = described(document, folder.name)
-    if description is None or label_document(description) != (folder / DOCUMENT).read_bytes():
+    if description is None or label_document(description) != seal(document):
         return _Zarr(folder)
     return _Shards(folder, description.length, description.size)
 
 
 def _is_sealed(path: Path) -> bool:
     """Whether a document was written by this store, and is therefore damaged, not foreign."""
-    return not path.is_file() or f'"{CHECKSUM}"'.encode() in path.read_bytes()
+    try:
+        return not path.is_file() or f'"{CHECKSUM}"'.encode() in path.read_bytes()
+    except OSError:
+        return True

@@ -8,7 +8,8 @@ again, and reads a single frame at twelve times the cost.
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -96,35 +97,43 @@ def read_chunk(path: Path, slot: int) -> bytes | None:
     """Read the inner chunk of one slot; None where the shard, or the shard file, has none.
 
     Raises:
-        ShardError: The index is damaged or points outside the file.
+        ShardError: The index is damaged or points outside the file, or the file cannot be read.
     """
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
+    with _opened(path) as handle:
+        if handle is None:
+            return None
         index, size = _index(handle)
         return _chunk(handle, index, size, slot)
-    finally:
-        os.close(handle)
 
 
 def read_chunks(path: Path) -> dict[int, bytes]:
     """Read all inner chunks of a shard file, by slot; none where there is no file.
 
     Raises:
-        ShardError: The index is damaged or points outside the file.
+        ShardError: The index is damaged or points outside the file, or the file cannot be read.
     """
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return {}
-    try:
+    with _opened(path) as handle:
+        if handle is None:
+            return {}
         index, size = _index(handle)
         found = ((slot, _chunk(handle, index, size, slot)) for slot in range(SHARD_FRAMES))
         return {slot: chunk for slot, chunk in found if chunk is not None}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int | None]:
+    """A handle of a shard file; None where there is no file."""
+    handle = None
+    try:
+        with suppress(FileNotFoundError):
+            handle = os.open(path, os.O_RDONLY)
+        yield handle
+    except OSError as error:
+        # A failing disk, or a folder in the file's place, is damage like any other.
+        raise ShardError(f"cannot be read: {error.strerror}") from error
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def _index(handle: int) -> tuple[bytes, int]:

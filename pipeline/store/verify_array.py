@@ -18,7 +18,7 @@ from xdistill.pipeline.store.description import (
     told_by_companion,
 )
 from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
-from xdistill.pipeline.store.metadata import DOCUMENT, Json, read_document
+from xdistill.pipeline.store.metadata import DOCUMENT, Json, read_document, seal
 from xdistill.pipeline.store.report import Finding
 from xdistill.pipeline.store.shard import ShardError
 
@@ -104,7 +104,7 @@ class _Check:
             if reason is None:
                 # Companions may be longer: they grow first.
                 same = documents(self.sequence, replace(self.array, length=found))[folder]
-                if (folder / DOCUMENT).read_bytes() != same:
+                if seal(intact[folder]) != same:
                     reason = "disagrees with the other metadata of the array"
                 elif found < length:
                     reason = f"{found} frames where {length} are committed"

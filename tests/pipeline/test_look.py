@@ -99,6 +99,16 @@ def test_export_of_an_array_that_is_not_there(store: Path, tmp_path: Path) -> No
     assert "no array 'groups_2'" in result.stderr and "classes, groups_4" in result.stderr
 
 
+def test_export_of_a_store_with_a_folder_in_place_of_a_shard(store: Path, tmp_path: Path) -> None:
+    shard = store / DRIVE_A / "image_02" / "classes" / "c.0.0.0"
+    shard.unlink()
+    shard.mkdir()
+    arguments = ["--store", str(store), "--out", str(tmp_path / "o")]
+    result = CliRunner().invoke(main, ["export", *arguments])
+    assert result.exit_code == 1
+    assert "frame 0 of classes is damaged: cannot be read: Is a directory" in result.stderr
+
+
 def test_help_answers_at_once() -> None:
     import subprocess
     import sys

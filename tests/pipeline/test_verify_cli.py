@@ -185,3 +185,20 @@ def test_a_teacher_that_gives_no_confidence_is_refused(tree: Tree, tmp_path: Pat
     result = repair(tree.data, store, "bright_teacher:without_confidence")
     assert result.exit_code == 1 and "gives no confidence" in result.stderr
     assert content(store) == before
+
+
+@pytest.mark.parametrize("lost", [f"{CLASSES}_commit/c.0", f"{GROUPS}_commit/c.0"])
+def test_a_lost_commit_record_stops_every_writer_until_repair(
+    tree: Tree, store: Path, lost: str
+) -> None:
+    before = content(store)
+    (store / lost).unlink()
+    damaged = content(store)
+    segmented = run("segment", tree, store)
+    regrouped = CliRunner().invoke(main, ["regroup", "--store", str(store)])
+    for result in (segmented, regrouped) if CLASSES in lost else (regrouped,):
+        assert result.exit_code == 1, result.output
+        assert "missing commit record" in result.stderr and "--repair" in result.stderr
+    assert content(store) == damaged
+    assert run("verify", tree, store, "--repair").exit_code == 0
+    assert content(store) == before

@@ -11,10 +11,12 @@ from label_stores import SEQUENCE, SIZE, TEACHER, frame, new_array, new_store, s
 
 from xdistill.pipeline import atomic
 from xdistill.pipeline.store import (
+    CorruptLabelsError,
     LabelReader,
     LabelStore,
     LabelStoreError,
     UncommittedFrameError,
+    commit,
 )
 
 
@@ -231,3 +233,38 @@ def test_retracted_frames_are_done_again(tmp_path: Path) -> None:
     array.write_shard(0, {1: frame(11)})
     np.testing.assert_array_equal(array.read(0), frame(0))
     np.testing.assert_array_equal(array.read(1), frame(11))
+
+
+def test_a_shard_without_its_commit_record_is_a_loss(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {0: frame(0)})
+    (array.folder.with_name("classes_commit") / "c.0").unlink()
+    reader = LabelReader(tmp_path / "s", "classes")
+    for action in (
+        array.committed,
+        lambda: array.read(0),
+        lambda: array.write_shard(0, {1: frame(1)}),
+        lambda: reader.has(SEQUENCE, 0),
+    ):
+        with pytest.raises(CorruptLabelsError, match=r"missing commit record(.*\n)*.*--repair"):
+            action()
+    array.retract([0])
+    array.write_shard(0, {0: frame(0)})
+    np.testing.assert_array_equal(reader.read(SEQUENCE, 0), frame(0))
+
+
+def test_a_record_written_while_one_looks_is_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer's first shard appears between two looks of a reader."""
+    array = new_array(new_store(tmp_path / "s"))
+    read = commit._read
+
+    def late(path: Path, size: int) -> bytes | None:
+        body = read(path, size)
+        monkeypatch.setattr(commit, "_read", read)
+        array.write_shard(0, {0: frame(0)})
+        return body
+
+    monkeypatch.setattr(commit, "_read", late)
+    assert array.committed()[0]

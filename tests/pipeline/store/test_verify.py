@@ -1,5 +1,7 @@
 """Verification finds every damage and names it; repair redoes only what is lost."""
 
+import errno
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -288,3 +290,54 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     zarr.open_group(tmp_path / "foreign", mode="w")
     with pytest.raises(LabelStoreError, match="no label store"):
         verify_store(tmp_path / "foreign")
+
+
+FILES = [
+    "zarr.json",
+    f"{SEQUENCE}/zarr.json",
+    f"{SEQUENCE}/classes/zarr.json",
+    f"{SEQUENCE}/classes/c.0.0.0",
+    f"{SEQUENCE}/classes_commit/c.0",
+    f"{SEQUENCE}/classes_counts/c.0.0",
+    f"{SEQUENCE}/classes_counts/zarr.json",
+]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_folder_in_place_of_a_file_is_a_finding(store: LabelStore, file: str) -> None:
+    (store.path / file).unlink()
+    (store.path / file).mkdir()
+    report = verify_store(store.path)
+    assert {str(f.path) for f in report.findings} & {
+        str(store.path / file),
+        str((store.path / file).parent),
+    }
+    assert len(list(read_all(store.path))) == 2 * len((*FRAMES, 15, 40))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_that_the_disk_cannot_read_is_a_finding(
+    store: LabelStore, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = store.path / file
+    number = bad.stat().st_ino
+    read_bytes, pread = Path.read_bytes, os.pread
+
+    def failing_read(path: Path) -> bytes:
+        if path == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_bytes(path)
+
+    def failing_pread(handle: int, length: int, offset: int) -> bytes:
+        if os.fstat(handle).st_ino == number:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(handle, length, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing_read)
+        patch.setattr(os, "pread", failing_pread)
+        report = verify_store(store.path)
+        assert {f.path for f in report.findings} <= {bad, bad.parent} and not report.ok
+        assert "Input/output error" in str(report.findings[0])
+        assert len(list(read_all(store.path))) == 2 * len((*FRAMES, 15, 40))
+    assert verify_store(store.path).ok
