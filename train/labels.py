@@ -1,9 +1,11 @@
 """The teacher's labels as the trainer reads them: groups at the network's size."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -113,7 +115,7 @@ def find_labels(
     }
     if lacking:
         absent = [frame for frame in frames if (frame.sequence, frame.index) in lacking]
-        raise _missing_labels(absent, frames, path, segment)
+        raise _missing_labels(absent, frames, store, segment)
     if min_confidence is not None:
         _require_confidence(store, frames, indices, segment=segment)
     return LabelSource(
@@ -171,12 +173,20 @@ def _lacking(store: LabelStore, sequence: str, name: str, indices: Sequence[int]
 
 
 def _missing_labels(
-    absent: Sequence[Frame], frames: Sequence[Frame], path: Path, segment: str
+    absent: Sequence[Frame], frames: Sequence[Frame], store: LabelStore, segment: str
 ) -> MissingLabelsError:
     return MissingLabelsError(
         f"{len(absent)} of {len(frames)} training frames have no labels: "
         + shorten([str(frame) for frame in absent], limit=3),
         expected="the teacher's labels of every training frame",
-        where=path.absolute(),
-        remedy=f"run: {segment}",
+        where=store.path.absolute(),
+        remedy=f"run: {segment}{_teacher_option(store.teacher)}",
     )
+
+
+def _teacher_option(record: Mapping[str, Any]) -> str:
+    """How to name the teacher that made the labels: another one would be refused."""
+    if record.get("kind") != "png" or "folder" not in record:
+        return ", with the store's own teacher"
+    option = f" --teacher {shlex.quote('png:' + str(record['folder']))}"
+    return option + (" --ids label" if record.get("ids") == "label" else "")

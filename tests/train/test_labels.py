@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.regroup import plan_regroup, regroup
 from xdistill.pipeline.store import LabelStore, LabelStoreError
+from xdistill.teachers.png import PngTeacher
 from xdistill.train.labels import MissingLabelsError, find_labels, resize_labels
 
 FRAMES_WANTED = [Frame(DRIVE, index, "l") for index in range(FRAMES)]
@@ -82,7 +84,22 @@ def test_missing_labels_are_counted_and_named_with_the_command(
     message = str(caught.value)
     assert "6 of 10 training frames have no labels" in message
     assert f"{DRIVE} 3 l, {DRIVE} 4 l, {DRIVE} 6 l and 3 more" in message
-    assert "run: xd-pipeline segment --drive 1" in message
+    assert "run: xd-pipeline segment --drive 1, with the store's own teacher" in message
+
+
+@pytest.mark.parametrize(("ids", "option"), [("train", ""), ("label", " --ids label")])
+def test_missing_labels_of_a_folder_are_asked_for_with_that_folder(
+    tmp_path: Path, ids: Literal["train", "label"], option: str
+) -> None:
+    folder = tmp_path / "my labels"
+    (folder / SEQUENCE).mkdir(parents=True)
+    (folder / SEQUENCE / "0000000000.png").touch()
+    teacher = PngTeacher(folder, ids=ids)
+    path = tmp_path / "labels.zarr"
+    LabelStore.create(path, teacher=teacher.record, fingerprint=teacher.fingerprint)
+    with pytest.raises(MissingLabelsError) as caught:
+        find_labels(path, FRAMES_WANTED, scheme=SCHEME, segment="segment")
+    assert str(caught.value).endswith(f"run: segment --teacher 'png:{folder}'{option}")
 
 
 def test_frames_beyond_the_array_and_other_sequences_are_missing_too(store: Path) -> None:
