@@ -63,9 +63,11 @@ def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherC
     """Restore and redo; returns the number of frames that could not be labelled again."""
     from xdistill.pipeline.redo import frames_to_label, regroup_again, without_labels
     from xdistill.pipeline.store import LabelStore
-    from xdistill.pipeline.store.repair import repair_labels, repair_metadata
+    from xdistill.pipeline.store.repair import lost_metadata, repair_labels, repair_metadata
 
-    repair_metadata(path, report)
+    lost = repair_metadata(path, report)
+    if lost:
+        raise lost_metadata(path, lost)
     found = LabelStore.open(path)
     store = LabelStore.open_for_writing(path, teacher=found.teacher, fingerprint=found.fingerprint)
     failed = _label_again(store, frames_to_label(report, data), data=data, choice=choice)

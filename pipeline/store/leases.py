@@ -122,6 +122,21 @@ class Leases:
                 ) from error
 
 
+def is_held(folder: Path, shard: int) -> bool:
+    """Whether some process holds the lease of a shard, as far as is known without writing."""
+    try:
+        handle = _open(_lease_path(folder, shard), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        _close(handle)
+    return False
+
+
 def _lease_path(folder: Path, shard: int) -> Path:
     return folder / f"{LEASE_PREFIX}{shard}"
 

@@ -4,17 +4,22 @@ No label is invented: metadata and counts are computed from what is intact, and 
 match their commit lose it, so that ``segment`` and ``regroup`` make them again.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from xdistill.pipeline import atomic
-from xdistill.pipeline.store.errors import writing
+from xdistill.pipeline.store.errors import CorruptLabelsError, writing
+from xdistill.pipeline.store.leases import Leases
 from xdistill.pipeline.store.metadata import DOCUMENT
 from xdistill.pipeline.store.report import Finding, VerifyReport
 from xdistill.pipeline.store.store import LabelStore
+from xdistill.pipeline.store.verify import has_chunks
 
 
 def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
-    """Write every document that the rest of the store tells; no one else may write meanwhile.
+    """Write every document that the rest of the store tells.
+
+    Companions of an array that was never finished are removed where nothing tells what they were.
 
     Args:
         path: Folder of the store.
@@ -27,11 +32,54 @@ def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
         LabelStoreError: The disk is full or read-only.
     """
     findings = [finding for finding in report.findings if finding.kind == "metadata"]
+    lost = [finding for finding in findings if finding.document is None]
+    if any(finding.path == path for finding in lost):
+        return tuple(lost)
     with writing(path):
         for finding in findings:
-            if finding.document is not None:
-                _restore(finding.path, finding.document)
-    return tuple(finding for finding in findings if finding.document is None)
+            # Before the lock, which is on this file.
+            if finding.path == path and finding.document is not None:
+                _restore(path, finding.document)
+        with Leases("required").metadata(path / DOCUMENT):
+            for finding in findings:
+                if finding.path != path and finding.document is not None:
+                    _restore(finding.path, finding.document)
+                elif _was_never_used(finding):
+                    atomic.discard(finding.path)
+    return tuple(finding for finding in lost if finding.path.exists())
+
+
+def _was_never_used(finding: Finding) -> bool:
+    sequence = finding.path.parent
+    array = sequence / finding.array
+    told = finding.document is not None or not finding.array
+    return not (told or array.is_dir() or has_chunks(sequence, finding.array))
+
+
+def lost_metadata(path: Path, lost: Sequence[Finding]) -> CorruptLabelsError:
+    """What to do about documents that nothing restores.
+
+    Args:
+        path: Folder of the store.
+        lost: From ``repair_metadata``, at least one.
+    """
+    moves = dict.fromkeys(str(_to_move(path, finding)) for finding in lost)
+    return CorruptLabelsError(
+        f"{len(lost)} zarr.json are lost in every copy, the first that of {lost[0].path}",
+        expected="one of an array's three, or any group's, to restore the others from",
+        where=path.absolute(),
+        remedy=f"move away {', '.join(moves)}; then xd-pipeline segment and regroup "
+        "on this store make again what was in there",
+    )
+
+
+def _to_move(path: Path, finding: Finding) -> Path:
+    """The folder without which all that is left of a store agrees."""
+    if not finding.array:
+        return path
+    # Whatever was derived from lost labels goes with them.
+    derived = finding.array.startswith("groups_")
+    return finding.path if derived else path / finding.sequence
 
 
 def _restore(folder: Path, document: bytes) -> None:

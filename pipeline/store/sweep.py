@@ -52,9 +52,14 @@ def orphans(path: Path) -> Iterator[Path]:
     """Unfinished files and folders, and lease files, held or not."""
     for folder, names, files in os.walk(path):
         for name in (*names, *files):
-            if atomic.final_name(name) or name.startswith(LEASE_PREFIX):
+            if is_orphan(name):
                 yield Path(folder, name)
         names[:] = [name for name in names if not atomic.final_name(name)]
+
+
+def is_orphan(name: str) -> bool:
+    """Whether a file or folder of this name is unfinished, or a lease."""
+    return atomic.final_name(name) is not None or name.startswith(LEASE_PREFIX)
 
 
 def shard_of(orphan: Path) -> tuple[Path, int] | None:

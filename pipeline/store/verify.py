@@ -11,9 +11,10 @@ from pathlib import Path
 
 from xdistill.pipeline.store.description import COMMIT_SUFFIX, COUNTS_SUFFIX
 from xdistill.pipeline.store.errors import LabelStoreError
+from xdistill.pipeline.store.leases import is_held
 from xdistill.pipeline.store.metadata import DOCUMENT, group_document, read_document
 from xdistill.pipeline.store.report import Finding, VerifyReport
-from xdistill.pipeline.store.sweep import folder_names, orphans
+from xdistill.pipeline.store.sweep import folder_names, is_orphan, orphans, shard_of
 from xdistill.pipeline.store.verify_array import verify_array
 
 Advance = Callable[[int], object]
@@ -49,14 +50,20 @@ def verify_store(path: Path, *, progress: Advance | None = None) -> VerifyReport
             findings += checked.findings
             strays += checked.strays
             frames += checked.frames
-    left = set(orphans(path))
+    left = [orphan for orphan in orphans(path) if not _has_owner(orphan) and orphan.exists()]
     return VerifyReport(
         path=path,
         frames=frames,
         findings=tuple(findings),
-        strays=tuple(sorted(set(strays) - left)),
+        strays=tuple(sorted(stray for stray in strays if not is_orphan(stray.name))),
         orphans=tuple(sorted(left)),
     )
+
+
+def _has_owner(orphan: Path) -> bool:
+    """Whether a living writer holds the lease of the shard that a file belongs to."""
+    shard = shard_of(orphan)
+    return shard is not None and is_held(*shard)
 
 
 def _reference(path: Path) -> bytes | None:
@@ -96,16 +103,34 @@ def _groups(path: Path) -> Iterator[tuple[Path, list[str]]]:
     }
     alone = {name for name in names - companions if any((path / name).glob("c.*.0.0"))}
     bases = companions | alone
-    # Companions that hold nothing and have no array: their creation was interrupted.
-    yield path, sorted(base for base in bases if base in names or _has_chunks(path, base))
+    # Intact companions that hold nothing and have no array: their creation was interrupted.
+    yield (
+        path,
+        sorted(b for b in bases if b in names or has_chunks(path, b) or _is_damaged(path, b)),
+    )
     for name in sorted(names - bases):
         if not name.endswith((COMMIT_SUFFIX, COUNTS_SUFFIX)):
             yield from _groups(path / name)
 
 
-def _has_chunks(folder: Path, base: str) -> bool:
-    companions = (folder / (base + suffix) for suffix in (COMMIT_SUFFIX, COUNTS_SUFFIX))
-    return any(any(companion.glob("c.*")) for companion in companions)
+def has_chunks(folder: Path, base: str) -> bool:
+    """Whether the companions of the array ``base`` of a sequence's folder hold anything."""
+    return any(any(companion.glob("c.*")) for companion in _companions(folder, base))
+
+
+def _is_damaged(folder: Path, base: str) -> bool:
+    """Whether a companion cannot be read, which would be in the way of every writer."""
+    try:
+        for companion in _companions(folder, base):
+            if companion.is_dir():
+                read_document(companion)
+    except LabelStoreError:
+        return True
+    return False
+
+
+def _companions(folder: Path, base: str) -> list[Path]:
+    return [folder / (base + suffix) for suffix in (COMMIT_SUFFIX, COUNTS_SUFFIX)]
 
 
 def _all_folders(path: Path) -> Iterator[Path]:

@@ -47,17 +47,20 @@ def verify_array(root: Path, sequence: Path, name: str, *, advance: Advance) -> 
         advance: Called with the number of frames just read.
     """
     shown = sequence.relative_to(root).as_posix()
+    # Before the documents: an array grows before anything beyond its end is committed.
+    needed = _needed(sequence, name)
     intact, reasons = _documents(sequence, name)
     array = _describe(intact, sequence, name)
     if array is None:
         lost = (
             Finding(kind="metadata", path=path, reason=reason, sequence=shown, array=name)
             for path, reason in reasons.items()
+            if path.is_dir()
         )
         return Checked(frames=0, findings=tuple(lost), strays=())
     check = _Check(sequence=sequence, shown=shown, array=array, advance=advance)
-    findings = [*check.metadata(intact, reasons)]
-    for number in check.shards():
+    findings = [*check.metadata(intact, reasons, needed=needed)]
+    for number in _shards(sequence, name):
         findings += check.shard(number)
     return Checked(frames=check.frames, findings=tuple(findings), strays=tuple(check.strays()))
 
@@ -66,7 +69,8 @@ def _documents(sequence: Path, name: str) -> tuple[dict[Path, Json], dict[Path, 
     """The documents of the three folders that can be read, and why the others cannot."""
     intact: dict[Path, Json] = {}
     reasons: dict[Path, str] = {}
-    for suffix in (COUNTS_SUFFIX, COMMIT_SUFFIX, ""):
+    # Companions grow first: whatever a writer does, they are no shorter than the array was.
+    for suffix in ("", COMMIT_SUFFIX, COUNTS_SUFFIX):
         folder = sequence / (name + suffix)
         try:
             intact[folder] = read_document(folder)
@@ -85,6 +89,31 @@ def _describe(intact: dict[Path, Json], sequence: Path, name: str) -> Descriptio
     return next((array for array in told if array is not None), None)
 
 
+def _needed(sequence: Path, name: str) -> int:
+    """Number of frames up to the last committed one."""
+    needed = 0
+    for number in _shards(sequence, name):
+        try:
+            done = commit.is_done(commit.read_words(sequence / (name + COMMIT_SUFFIX), number))
+        except CorruptLabelsError:
+            continue
+        if done.any():
+            needed = max(needed, number * SHARD_FRAMES + int(done.nonzero()[0][-1]) + 1)
+    return needed
+
+
+def _shards(sequence: Path, name: str) -> list[int]:
+    """Numbers of the shards that have any file."""
+    numbers = set()
+    for suffix, tail in (("", ".0.0"), (COMMIT_SUFFIX, ""), (COUNTS_SUFFIX, ".0")):
+        folder = sequence / (name + suffix)
+        for path in folder.glob("c.*") if folder.is_dir() else ():
+            number = path.name.removeprefix("c.").removesuffix(tail)
+            if number.isdecimal():
+                numbers.add(int(number))
+    return sorted(numbers)
+
+
 @dataclass(kw_only=True, slots=True)
 class _Check:
     """One pass over the shards of an array."""
@@ -95,9 +124,11 @@ class _Check:
     advance: Advance
     frames: int = 0
 
-    def metadata(self, intact: dict[Path, Json], reasons: dict[Path, str]) -> Iterator[Finding]:
+    def metadata(
+        self, intact: dict[Path, Json], reasons: dict[Path, str], *, needed: int
+    ) -> Iterator[Finding]:
         """Documents that are unreadable, disagree, or are too short for what is committed."""
-        length = max(self.array.length, self._needed())
+        length = max(self.array.length, needed)
         for folder, document in documents(self.sequence, self.array).items():
             reason = reasons.get(folder)
             found = length if reason else int(intact[folder]["shape"][0])
@@ -113,33 +144,10 @@ class _Check:
                 document = documents(self.sequence, grown)[folder]
                 yield self._finding("metadata", folder, reason, document=document)
 
-    def _needed(self) -> int:
-        """Number of frames up to the last committed one."""
-        needed = 0
-        for number in self.shards():
-            try:
-                done = commit.is_done(commit.read_words(self._folder(COMMIT_SUFFIX), number))
-            except CorruptLabelsError:
-                continue
-            if done.any():
-                needed = max(needed, number * SHARD_FRAMES + int(done.nonzero()[0][-1]) + 1)
-        return needed
-
-    def shards(self) -> list[int]:
-        """Numbers of the shards that have any file."""
-        numbers = set()
-        for suffix, tail in (("", ".0.0"), (COMMIT_SUFFIX, ""), (COUNTS_SUFFIX, ".0")):
-            folder = self._folder(suffix)
-            for path in folder.glob("c.*") if folder.is_dir() else ():
-                number = path.name.removeprefix("c.").removesuffix(tail)
-                if number.isdecimal():
-                    numbers.add(int(number))
-        return sorted(numbers)
-
     def strays(self) -> Iterator[Path]:
         """Files that are neither metadata nor chunks."""
         known = {DOCUMENT}
-        for number in self.shards():
+        for number in _shards(self.sequence, self.array.name):
             known |= {f"c.{number}.0.0", f"c.{number}", f"c.{number}.0"}
         for suffix in ("", COMMIT_SUFFIX, COUNTS_SUFFIX):
             folder = self._folder(suffix)

@@ -202,3 +202,21 @@ def test_a_lost_commit_record_stops_every_writer_until_repair(
     assert content(store) == damaged
     assert run("verify", tree, store, "--repair").exit_code == 0
     assert content(store) == before
+
+
+@pytest.mark.parametrize("array", ["classes", "groups_4"])
+def test_metadata_lost_in_every_copy_says_what_to_move(tree: Tree, store: Path, array: str) -> None:
+    before = content(store)
+    sequence = store / DRIVE_A / "image_02"
+    folders = [sequence / f"{array}{suffix}" for suffix in ("", "_commit", "_counts")]
+    for folder in folders:
+        (folder / "zarr.json").unlink()
+    result = run("verify", tree, store, "--repair")
+    assert result.exit_code == 1 and "lost in every copy" in result.stderr
+    moves = [sequence] if array == "classes" else folders
+    for number, folder in enumerate(moves):
+        assert str(folder) in result.stderr
+        folder.rename(store.with_name(f"away{number}"))
+    assert run("segment", tree, store).exit_code == 0
+    assert CliRunner().invoke(main, ["regroup", "--store", str(store)]).exit_code == 0
+    assert content(store) == before
