@@ -40,11 +40,12 @@ def fetch(address: str, target: Path, *, sha256: str | None) -> Path:
         sha256: The expected digest; None accepts any and prints the one found, to be recorded.
 
     Raises:
-        FetchError: No network, an incomplete download, or another sha256 than expected.
+        FetchError: No network, an incomplete download, another sha256 than expected, or no folder
+            to write to.
     """
     if not target.is_file():
         part = target.with_name(target.name + ".part")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         _download(address, part, target)
         _check(part, sha256, address)
         os.replace(part, target)
@@ -53,6 +54,17 @@ def fetch(address: str, target: Path, *, sha256: str | None) -> Path:
     else:
         _check(target, sha256, address)
     return target
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FetchError(
+            f"the folder for fetched files cannot be made ({error.strerror})",
+            where=folder,
+            remedy="set XDISTILL_CACHE to a folder that can be written",
+        ) from error
 
 
 def _check(path: Path, sha256: str | None, address: str) -> None:

@@ -1,6 +1,7 @@
 """What every command does alike: defaults from xdistill.toml, errors, assumptions, progress."""
 
 import inspect
+import json
 import os
 import sys
 import tomllib
@@ -63,7 +64,8 @@ def command_defaults(command: click.Command) -> dict[str, Any]:
     """Defaults for one command from ``xdistill.toml`` in the current folder, by parameter name.
 
     Raises:
-        ManifestError: The file is no TOML, or has a key that no command knows.
+        ManifestError: The file is no TOML, has a key that no command knows, or a value of a form
+            that its option does not take.
     """
     if not DEFAULTS_FILE.is_file():
         return {}
@@ -80,10 +82,12 @@ def command_defaults(command: click.Command) -> dict[str, Any]:
     _refuse_unknown(shared.keys(), SHARED_KEYS, where="at the top level")
     _refuse_unknown(tables.keys(), TABLES, where="as a table")
     own = tables.get(command.name or "", {})
-    known = {_option_key(option): option.name for option in _options(command)}
+    known = {_option_key(option): option for option in _options(command)}
     _refuse_unknown(own.keys(), known.keys(), where=f"in [{command.name}]")
     chosen = {key: value for key, value in shared.items() if key in known} | own
-    return {str(known[key]): value for key, value in chosen.items()}
+    for key, value in chosen.items():
+        _check_form(known[key], key, value)
+    return {str(known[key].name): value for key, value in chosen.items()}
 
 
 SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
@@ -111,6 +115,30 @@ def _refuse_unknown(found: Iterable[str], known: Iterable[str], *, where: str) -
                 where=DEFAULTS_FILE.absolute(),
                 remedy="correct or remove the key",
             )
+
+
+def _check_form(option: click.Option, key: str, value: Any) -> None:
+    """Lists for options that may be repeated, and values that click can convert."""
+    kinds: tuple[type, ...] = (str,)
+    expected = "a list of texts" if option.multiple else "text"
+    if option.is_flag:
+        kinds, expected = (bool,), "true or false"
+    elif isinstance(option.type, click.types.IntParamType):
+        kinds, expected = (str, int), "a whole number"
+    elif isinstance(option.type, click.types.StringParamType):
+        kinds = (str, int)
+    values = value if isinstance(value, list) else [value]
+    # Not isinstance, for which true is a whole number.
+    if isinstance(value, list) == option.multiple and all(type(item) in kinds for item in values):
+        return
+    texts = [str(item) for item in values]
+    example = json.dumps(texts if option.multiple else " ".join(texts))
+    raise ManifestError(
+        f"{key} = {json.dumps(value, default=str)}",
+        expected=expected,
+        where=DEFAULTS_FILE.absolute(),
+        remedy=f"write {key} = {example}" if "text" in expected else f"correct {key}",
+    )
 
 
 def _assumptions(ctx: click.Context, *, without: Collection[str]) -> Iterable[str]:

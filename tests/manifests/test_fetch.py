@@ -106,5 +106,13 @@ def test_offline_says_which_file_to_put_where(server: str, tmp_path: Path, addre
     assert address in str(caught.value) and f"put it at {target}" in str(caught.value)
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "weights" / "file.bin"
+    with pytest.raises(FetchError, match="XDISTILL_CACHE") as caught:
+        fetch("http://127.0.0.1:9/x", target, sha256=SHA256)
+    assert str(target.parent) in str(caught.value)
+
+
 def test_cache_folder_follows_the_environment(private_cache: Path) -> None:
     assert cache_folder() == private_cache

@@ -15,6 +15,7 @@ from xdistill.pipeline import console
 @click.option("--teacher", default="ocrnet-hr48")
 @click.option("--batch-size", type=int, default=1)
 @click.option("--drive", "drives", multiple=True)
+@click.option("--plan", is_flag=True, expose_value=False)
 @click.option("--fail", type=click.Choice(["no", "user", "defect"]), default="no")
 def command(data: Path, teacher: str, batch_size: int, drives: tuple[str, ...], fail: str) -> None:
     """Print what arrives."""
@@ -65,13 +66,29 @@ def test_the_environment_names_the_data(monkeypatch: pytest.MonkeyPatch) -> None
         ("[segmint]\nx = 1", "unknown key 'segmint'"),
         ("[segment]\nbatchsize = 1", "unknown key 'batchsize' in [segment]"),
         ("teacher = ", "not a TOML file"),
+        ("data = 3", 'data = 3\n  expected: text'),
+        ("teacher = true", "teacher = true"),
+        ("teacher = 2026-01-01", "teacher = "),
+        ("[segment]\nbatch_size = 1.5", "batch_size = 1.5\n  expected: a whole number"),
+        ("[segment]\nbatch_size = [1]", "batch_size = [1]\n  expected: a whole number"),
+        ("[segment]\ndrive = '0013'", 'what to do: write drive = ["0013"]'),
+        ("[segment]\ndrive = [0.5]", "expected: a list of texts"),
+        ("[segment]\nplan = 3", "plan = 3\n  expected: true or false"),
     ],
 )
 def test_a_wrong_defaults_file_is_refused(text: str, named: str) -> None:
     Path("xdistill.toml").write_text(text)
     result = CliRunner().invoke(command, [])
     assert result.exit_code == 1 and named in result.stderr
-    assert "Traceback" not in result.stderr
+    assert isinstance(result.exception, SystemExit) and "Traceback" not in result.stderr
+    assert "where: " not in result.stderr or str(Path("xdistill.toml").absolute()) in result.stderr
+
+
+def test_values_that_click_converts_are_taken() -> None:
+    Path("xdistill.toml").write_text(
+        "teacher = 4\n[segment]\nbatch_size = '2'\ndrive = [13]\nplan = true\n"
+    )
+    assert CliRunner().invoke(command, []).stdout == "kitti 4 2 13\n"
 
 
 def test_a_users_mistake_has_no_traceback() -> None:
