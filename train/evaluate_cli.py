@@ -1,6 +1,7 @@
 """``xd-eval``."""
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Frame
     from xdistill.train.evaluate import Disparity
     from xdistill.train.evaluation_report import Subject
+    from xdistill.train.protocols import EvaluationError
 
 DEFAULT_SPLIT = "kitti-eigen-test"
 BACKBONES = {"resnet18": "RN18", "resnet34": "RN34", "resnet50": "RN50"}
@@ -164,18 +166,32 @@ def _counted(items: Iterable[Item], bar: Any) -> Iterator[Item]:
 
 def _require_place(out: Path | None, option: str) -> None:
     """Refuse a place for a result that cannot be, before the work is done."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise _no_place(out, option, "a folder")
+    try:
+        with tempfile.TemporaryFile(dir=out.absolute().parent):
+            pass
+    except OSError as error:
+        raise _no_place(out, option, error.strerror) from error
+
+
+def _no_place(out: Path, option: str, reason: str | None) -> "EvaluationError":
     from xdistill.train.protocols import EvaluationError
 
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise EvaluationError(
-            f"{option} {out} cannot be written",
-            expected="a file in an existing folder",
-            where=out.absolute().parent,
-            remedy="create the folder, or give another file",
-        )
+    return EvaluationError(
+        f"{option} {out} cannot be written ({reason})",
+        expected="a file in an existing folder that can be written",
+        where=out.absolute().parent,
+        remedy="create the folder, make room there, or give another file",
+    )
 
 
 def _write(out: Path, content: dict[str, Any]) -> None:
     from xdistill.pipeline import atomic
 
-    atomic.write(out, [json.dumps(content, indent=2).encode() + b"\n"])
+    try:
+        atomic.write(out, [json.dumps(content, indent=2).encode() + b"\n"])
+    except OSError as error:
+        raise _no_place(out, "--json", error.strerror) from error

@@ -88,14 +88,32 @@ def project_scans(
 
     Raises:
         KittiError: The root is missing.
-        GroundTruthError: Frames have no scan: how many, of which drives.
+        GroundTruthError: Frames have no scan: how many, of which drives. Or the file cannot be
+            written.
         CalibrationError: The calibration of a date is missing or incomplete.
         ScanError: A scan is cut short.
     """
     require_root(root)
     _require_scans(root, frames)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep_orphans(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_orphans(path)
+        _write_depth(root, frames, path, depth=depth)
+    except XDistillError:
+        # Some of them are an OSError too, and say more than the one below.
+        raise
+    except OSError as error:
+        raise GroundTruthError(
+            f"the depth cannot be written ({error})",
+            where=path.absolute(),
+            remedy="set XDISTILL_CACHE to a folder that can be written, or give a file there by "
+            "--ground-truth",
+        ) from error
+
+
+def _write_depth(
+    root: Path, frames: Sequence[Frame], path: Path, *, depth: DepthConvention
+) -> None:
     # Each process writes a file of its own, so two that start together do no harm.
     partial = atomic.partial_name(path)
     try:

@@ -1,5 +1,6 @@
 """``xd-eval`` from the command line: the table, the JSON, and one message for each mistake."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from xdistill.pipeline import atomic
 from xdistill.pipeline.kitti.frames import Frame, find_frames
 from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.train.checkpoint import FORMAT
@@ -198,13 +200,34 @@ def test_predictions_need_neither_images_nor_scans_once_there_is_ground_truth(
     assert call(*arguments).stdout == first.stdout
 
 
-@pytest.mark.parametrize("place", ["kitti", "none/m.json"])
+@pytest.mark.parametrize("place", ["kitti", "none/m.json", "split.txt/m.json", "/proc/m.json"])
 def test_a_place_for_the_json_that_cannot_be_is_refused_first(
     predictions: Path, place: str, private_cache: Path
 ) -> None:
     result = call("--predictions", predictions, "--split", "split.txt", "--json", place, code=1)
     assert f"--json {place} cannot be written" in result.stderr
     assert not list(private_cache.rglob("*.h5"))
+
+
+def test_a_disk_that_is_full_at_the_end_costs_the_json_only(
+    predictions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, block: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic, "_store", full)
+    result = call("--predictions", predictions, "--split", "split.txt", "--json", "m.json", code=1)
+    assert "abs_rel" in result.stdout
+    assert "--json m.json cannot be written (No space left on device)" in result.stderr
+
+
+def test_a_cache_folder_that_cannot_be_written_is_told(
+    predictions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDISTILL_CACHE", str(predictions))
+    result = call("--predictions", predictions, "--split", "split.txt", code=1)
+    assert "the depth cannot be written" in result.stderr
+    assert "XDISTILL_CACHE" in result.stderr and "--ground-truth" in result.stderr
 
 
 def test_frames_without_images_are_counted(run: Path) -> None:
