@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.pipeline.pictures import write_png
+from xdistill.pipeline.pictures import PictureError, write_png
 from xdistill.pipeline.regroup import stored_scheme
 from xdistill.pipeline.store import LabelStore, LabelStoreError
 
@@ -40,7 +40,7 @@ def export(
 
     Raises:
         LabelStoreError: No sequence has the array, or a label map is damaged.
-        PictureError: A file cannot be written.
+        PictureError: A folder or file cannot be written.
     """
     sequences = [name for name in store.sequences() if store.has(name, array)]
     if not sequences:
@@ -54,7 +54,7 @@ def export(
     for sequence in sequences:
         labels = store.array(sequence, array)
         palette = _palette(labels.attributes) if colour else None
-        (out / sequence).mkdir(parents=True, exist_ok=True)
+        _make_folder(out / sequence)
         for index in labels.committed().nonzero()[0].tolist():
             pixels = labels.read(index)
             picture = pixels if palette is None else palette[pixels]
@@ -62,6 +62,18 @@ def export(
             advance(1)
             written += 1
     return written
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(
+            f"cannot make the folder ({error.strerror})",
+            expected="a folder, or a place for one",
+            where=path,
+            remedy="give --out a path that may be written and is no file",
+        ) from error
 
 
 def array_names(store: LabelStore) -> list[str]:

@@ -40,8 +40,7 @@ def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
         return
     if not repair:
         click.echo(
-            f"next: xd-pipeline verify --store {store} --repair --data {data} "
-            f"--teacher {teacher['teacher']}"
+            f"next: xd-pipeline verify --store {store} --repair --data {data} {_own_teacher(store)}"
         )
         sys.exit(1)
     failed = _repair(store, report, data=data, choice=choose(**teacher))
@@ -50,6 +49,20 @@ def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
     for line in again.lines():
         click.echo(line)
     sys.exit(0 if again.ok and not failed else 1)
+
+
+def _own_teacher(store: Path) -> str:
+    """The option that gives a store's own teacher, or words for it where its record cannot."""
+    from xdistill.pipeline.store import LabelStore, LabelStoreError
+
+    try:
+        record = LabelStore.open(store).teacher
+    except LabelStoreError:
+        record = {}
+    if record.get("kind") != "png":
+        return "with the store's own teacher (--teacher and its options, as given to segment)"
+    ids = "" if record["ids"] == "train" else f" --ids {record['ids']}"
+    return f"--teacher png:{record['folder']}{ids}"
 
 
 def _verify(store: Path) -> "VerifyReport":

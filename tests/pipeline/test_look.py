@@ -1,7 +1,10 @@
 """``info``, ``preview`` and ``export``: what a store holds, in words, numbers and pictures."""
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,6 +110,27 @@ def test_export_of_a_store_with_a_folder_in_place_of_a_shard(store: Path, tmp_pa
     result = CliRunner().invoke(main, ["export", *arguments])
     assert result.exit_code == 1
     assert "frame 0 of classes is damaged: cannot be read: Is a directory" in result.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.EROFS])
+def test_export_to_where_no_folder_can_be(
+    store: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    if number == errno.EEXIST:
+        out.write_text("a file")
+    else:
+        mkdir = Path.mkdir
+
+        def protected(path: Path, **options: Any) -> None:
+            if path.is_relative_to(out):
+                raise OSError(number, os.strerror(number), str(path))
+            mkdir(path, **options)
+
+        monkeypatch.setattr(Path, "mkdir", protected)
+    result = CliRunner().invoke(main, ["export", "--store", str(store), "--out", str(out)])
+    assert result.exit_code == 1
+    assert "cannot make the folder" in result.stderr and str(out) in result.stderr
 
 
 def test_help_answers_at_once() -> None:

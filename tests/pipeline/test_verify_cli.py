@@ -220,3 +220,23 @@ def test_metadata_lost_in_every_copy_says_what_to_move(tree: Tree, store: Path, 
     assert run("segment", tree, store).exit_code == 0
     assert CliRunner().invoke(main, ["regroup", "--store", str(store)]).exit_code == 0
     assert content(store) == before
+
+
+def test_the_next_command_names_the_teacher_of_the_store(tree: Tree, store: Path) -> None:
+    flip(store / f"{CLASSES}/c.0.0.0", 30)
+    where = ["--data", str(tree.data), "--store", str(store)]
+    result = CliRunner().invoke(main, ["verify", *where])
+    command = result.stdout.splitlines()[-1].removeprefix("next: xd-pipeline ")
+    assert f"--teacher png:{tree.labels}" in command
+    repaired = CliRunner().invoke(main, command.split())
+    assert repaired.exit_code == 0, repaired.output
+
+
+def test_a_teacher_that_the_record_does_not_spell_is_not_guessed(
+    tree: Tree, tmp_path: Path
+) -> None:
+    store = confident_store(tree, tmp_path / "s")
+    flip(store / SEQUENCE_B / "classes/c.0.0.0", 30)
+    result = CliRunner().invoke(main, ["verify", "--store", str(store)])
+    last = result.stdout.splitlines()[-1]
+    assert "with the store's own teacher" in last and "ocrnet" not in last
