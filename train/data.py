@@ -15,7 +15,7 @@ from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.console import usable_cores
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.frames import Frame, image_path
-from xdistill.pipeline.kitti.oxts import camera_motion
+from xdistill.pipeline.kitti.oxts import camera_motion, read_pose
 from xdistill.train.augment import (
     NOTHING,
     Augmentation,
@@ -60,6 +60,22 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
         self.frames = tuple(frames)
         self.recipe = recipe
         self.labels = labels
+
+    def require_recordings(self) -> None:
+        """Read once what the recipe needs beside the images, so that nothing starts without it.
+
+        Raises:
+            CalibrationError: A date's calibration is missing or incomplete.
+            PoseError: A recorded pose is missing or has another form.
+        """
+        recorded = self.recipe.pose == "oxts"
+        if recorded or self.recipe.intrinsics == "calibration":
+            for date in sorted({frame.date for frame in self.frames}):
+                read_calibration(self.root, date)
+        if recorded:
+            wanted = {(f.drive, f.index + o) for f in self.frames for o in (0, *OFFSETS)}
+            for drive, index in sorted(wanted):
+                read_pose(self.root, drive, index)
 
     def __getitem__(self, key: SampleKey) -> Batch | XDistillError:
         try:

@@ -111,6 +111,8 @@ def prepare(request: Request) -> Session:
     labels = _labels(request, triplets)
     dataset = TripletDataset(request.data, triplets.frames, recipe=recipe, labels=labels)
     validation = _validation(request)
+    for used in filter(None, (dataset, validation)):
+        used.require_recordings()
     training = new_training(recipe, device=request.device)
     record = _record(request, triplets, labels)
     _initialise(training, request, record)

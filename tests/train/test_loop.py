@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from training_tree import DRIVE, FRAMES, SEQUENCE
 
+from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.store import LabelStoreError
 from xdistill.train import loop
 from xdistill.train.labels import MissingLabelsError
@@ -269,6 +271,48 @@ def test_nothing_is_written_where_something_is_missing(
     assert f"--store {few}" in str(caught.value)
     with pytest.raises(TrainingError, match="8 frames for a batch of 9"):
         ready("run", recipe=replace(RECIPE, batch_size=9))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "lost", "expected"),
+    [
+        ({"intrinsics": "calibration"}, "calib_cam_to_cam.txt", "no key P_rect_02"),
+        ({"pose": "oxts"}, "calib_cam_to_cam.txt", "no key P_rect_02"),
+        ({"pose": "oxts"}, "0000000009.txt", "no oxts record of frame 9"),
+        ({"pose": "oxts"}, "0000000000.txt", "no oxts record of frame 0"),
+    ],
+)
+def test_nothing_is_written_where_calibration_or_poses_are_incomplete(
+    ready: Prepare, data: Path, tmp_path: Path, keys: dict[str, Any], lost: str, expected: str
+) -> None:
+    root = tmp_path / "kitti"
+    shutil.copytree(data, root)
+    path = next(root.rglob(lost))
+    kept = [line for line in path.read_text().splitlines() if line.startswith(("R_", "S_"))]
+    path.write_text("\n".join(kept)) if kept else path.unlink()
+    with pytest.raises(XDistillError, match=expected):
+        ready("run", data=root, recipe=replace(RECIPE, **keys))
+    assert not (tmp_path / "run").exists()
+    ready("run", data=root)
+
+
+def test_the_validations_recordings_are_checked_too(
+    ready: Prepare, data: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "kitti"
+    shutil.copytree(data, root)
+    (root / DRIVE / "oxts" / "data" / "0000000009.txt").unlink()
+    for name, index in (("train", 2), ("validation", 8)):
+        frames = [f"{DRIVE} {i} l\n" for i in range(index - 1, index + 1)]
+        (tmp_path / f"{name}.txt").write_text("".join(frames))
+    values = {
+        "data": root,
+        "recipe": replace(RECIPE, pose="oxts"),
+        "selection": Selection(split=str(tmp_path / "train.txt")),
+    }
+    with pytest.raises(XDistillError, match="no oxts record of frame 9"):
+        ready("run", **values, validation_split=str(tmp_path / "validation.txt"))
     assert not (tmp_path / "run").exists()
 
 
