@@ -1,8 +1,9 @@
 """Which teacher a command uses: the flags, and a value that loads it in any process."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 
 import click
 
@@ -38,12 +39,30 @@ class TeacherChoice:
             self.spec, device=self.device or self._best(), ids=self.ids, settings=self.settings
         )
 
+    def placed(self) -> Self:
+        """The same teacher with its files by absolute path, for processes in another folder."""
+        kind, colon, rest = self.spec.partition(":")
+        if kind in ("png", "hf"):
+            return replace(self, spec=f"{kind}:{_absolute(rest)}")
+        if kind == "mmseg":
+            return replace(self, spec="mmseg:" + ",".join(map(_absolute, rest.split(",", 1))))
+        name, comma, checkpoint = self.spec.partition(",")
+        if comma and not colon:
+            return replace(self, spec=f"{name},{_absolute(checkpoint)}")
+        return self
+
     def _best(self) -> str:
         if self.spec.startswith("png:"):
             return "cpu"
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _absolute(name: str) -> str:
+    """A path that exists here, in full; a shipped config's or a published model's name as it is."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
 
 
 def teacher_options(function: Function) -> Function:

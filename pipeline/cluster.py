@@ -1,5 +1,6 @@
 """The shard tasks of ``segment`` on Dask distributed: local processes or an existing cluster."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -8,14 +9,20 @@ from typing import Any, cast
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.choice import TeacherChoice
+from xdistill.pipeline.console import usable_cores
 from xdistill.pipeline.plan import Task
 from xdistill.pipeline.segment import Outcome, segment
 from xdistill.pipeline.store import LabelStore
+from xdistill.pipeline.store.leases import Locking
 from xdistill.teachers.protocol import Teacher
 
 CONNECT_TIMEOUT = "30s"
-RETRIES = 5
-"""Times a shard is tried again after its worker died; it resumes at its last commit."""
+WORKER_DEATHS = 5
+"""Dead workers that a shard survives among local processes; it resumes at its last commit. The
+scheduler of an existing cluster has its own bound, ``distributed.scheduler.allowed-failures``."""
+
+_teacher_in_use = threading.Lock()
+"""One task at a time in a worker process: a teacher need not bear several threads."""
 
 
 class ClusterError(XDistillError, RuntimeError):
@@ -23,37 +30,60 @@ class ClusterError(XDistillError, RuntimeError):
 
 
 @contextmanager
-def connect(*, address: str | None, workers: int | None) -> Iterator[Any]:
-    """A Dask client: of the scheduler at ``address``, or of ``workers`` local processes.
+def connect(at: str | int) -> Iterator[Any]:
+    """A Dask client.
+
+    Args:
+        at: Address of a running scheduler, or the number of local processes to start.
 
     Raises:
         ClusterError: Dask is not installed, or nobody answers at the address.
     """
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError as error:
         raise ClusterError(
             "Dask is not installed",
             expected="the extra `cluster`",
             remedy="pip install 'xdistill[cluster]'",
         ) from error
-    if address is None:
-        # One thread a process: the teacher's own threads share the cores already.
-        local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-        with local, Client(local) as client:
+    if isinstance(at, int):
+        with _local_cluster(at) as local, Client(local) as client:
             yield client
         return
     try:
-        client = Client(address, timeout=CONNECT_TIMEOUT)
+        client = Client(at, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no Dask scheduler answers ({error})",
             expected="a running scheduler, such as tcp://10.0.0.1:8786",
-            where=address,
+            where=at,
             remedy="start one with `dask scheduler`, or use --dask-workers N on this machine",
         ) from error
     with client:
         yield client
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[Any]:
+    """Worker processes that divide the cores among them."""
+    import dask
+    from distributed import LocalCluster
+
+    # Dask starts workers with a single thread for numerical libraries, unless told otherwise
+    # before they start; a worker here runs one task, whose network may use its share of cores.
+    threads = max(1, usable_cores() // workers)
+    environ = "distributed.nanny.pre-spawn-environ"
+    settings = {
+        f"{environ}.OMP_NUM_THREADS": threads,
+        f"{environ}.MKL_NUM_THREADS": threads,
+        "distributed.scheduler.allowed-failures": WORKER_DEATHS,
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+    ):
+        yield local
 
 
 def segment_on(
@@ -65,12 +95,14 @@ def segment_on(
     tasks: Sequence[Task],
     outcome: Outcome,
     batch_size: int = 1,
+    locking: Locking = "required",
     advance: Callable[[int], object] = lambda count: None,
 ) -> None:
     """Label the tasks on a cluster; the store ends up the same as by ``segment``.
 
-    Every worker process loads the teacher once. A worker that dies costs at most its shard: Dask
-    hands the task to another, which does what is not committed yet.
+    Every worker process loads the teacher once and labels one shard at a time, whatever its
+    number of threads. A worker that dies costs at most its shard: Dask hands the task to another,
+    which does what is not committed yet. What a teacher or store reports ends the run at once.
 
     Args:
         client: From ``connect``. Workers see the same data and store paths as this process.
@@ -80,6 +112,7 @@ def segment_on(
         tasks: From ``plan.make_plan``.
         outcome: Receives the counts and failures as tasks finish.
         batch_size: Frames the teacher sees at once.
+        locking: As in ``LabelStore.open_for_writing``.
         advance: Called with the number of frames finished, for progress.
 
     Raises:
@@ -88,9 +121,9 @@ def segment_on(
     """
     from distributed import as_completed
 
-    place = root.absolute(), store.absolute(), teacher
-    options = {"retries": RETRIES, "pure": False}
-    futures = {client.submit(_run_task, *place, t, batch_size, **options): t for t in tasks}
+    # Workers may have been started in another folder.
+    same = root.absolute(), store.absolute(), teacher.placed(), batch_size, locking
+    futures = {client.submit(_run_task, task, *same, retries=0, pure=False): task for task in tasks}
     for future in as_completed(futures):
         _merge(outcome, _result(future, futures[future]))
         advance(len(futures[future].frames))
@@ -100,13 +133,16 @@ def _result(future: Any, task: Task) -> Outcome:
     from distributed import KilledWorker
 
     try:
-        return cast(Outcome, future.result())
+        result = cast(Outcome | XDistillError, future.result())
     except KilledWorker as error:
         raise ClusterError(
             f"the workers died on shard {task.shard} of {task.sequence}",
             expected="workers with enough memory for the teacher",
             remedy="give workers more memory or use fewer; the same command goes on",
         ) from error
+    if isinstance(result, XDistillError):
+        raise result
+    return result
 
 
 def _merge(outcome: Outcome, part: Outcome) -> None:
@@ -116,19 +152,30 @@ def _merge(outcome: Outcome, part: Outcome) -> None:
 
 
 def _run_task(
-    root: Path, store: Path, choice: TeacherChoice, task: Task, batch_size: int
-) -> Outcome:
-    """One shard on a worker."""
-    teacher = _worker_teacher(choice)
-    labels = LabelStore.open_for_writing(
-        store, teacher=teacher.record, fingerprint=teacher.fingerprint
-    )
+    task: Task,
+    root: Path,
+    store: Path,
+    choice: TeacherChoice,
+    batch_size: int,
+    locking: Locking,
+) -> Outcome | XDistillError:
+    """One shard on a worker; an error to report is a result, which Dask logs no traceback of."""
     outcome = Outcome()
-    segment(root, labels, teacher=teacher, tasks=[task], outcome=outcome, batch_size=batch_size)
+    try:
+        with _teacher_in_use:
+            teacher = _worker_teacher(choice)
+            labels = LabelStore.open_for_writing(
+                store, teacher=teacher.record, fingerprint=teacher.fingerprint, locking=locking
+            )
+            segment(
+                root, labels, teacher=teacher, tasks=[task], outcome=outcome, batch_size=batch_size
+            )
+    except XDistillError as error:
+        return error
     return outcome
 
 
 @lru_cache(maxsize=1)
 def _worker_teacher(choice: TeacherChoice) -> Teacher:
-    """The teacher of this worker process, loaded by its first task."""
+    """The teacher of this worker process, loaded by its first task under ``_teacher_in_use``."""
     return choice.load()

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xdistill.pipeline.plan import Plan, Task
     from xdistill.pipeline.segment import Outcome
     from xdistill.pipeline.store import LabelStore
+    from xdistill.pipeline.store.leases import Locking
     from xdistill.teachers.protocol import Teacher
 
 CAMERAS: "dict[str, tuple[Camera, ...]]" = {"l": ("l",), "r": ("r",), "both": ("l", "r")}
@@ -72,35 +73,36 @@ def segment(
     from xdistill.pipeline.segment import Outcome
     from xdistill.pipeline.store import LabelStore
 
+    if dask and dask_workers:
+        raise click.UsageError("--dask and --dask-workers exclude each other: give one of them")
     choice = choose(**teacher)
     frames = select_frames(data, split=split, drives=drives, camera=camera)
-    existing = LabelStore.open(store) if store.exists() else None
+    existing = open_existing(store)
     arrays = ("classes", "confidence") if teacher["confidence"] else ("classes",)
     plan = make_plan(data, frames, store=existing, arrays=arrays)
-    tasks = select_part(plan.tasks, part)
-    click.echo(_plan_text(plan))
-    if only_plan:
+    share = replace(plan, tasks=select_part(plan.tasks, part))
+    click.echo(_plan_text(share, part))
+    outcome = Outcome()
+    if not only_plan:
+        loaded = choice.load()
+        if existing is not None:
+            existing.require_teacher(teacher=loaded.record, fingerprint=loaded.fingerprint)
+        if share.tasks:
+            # Shares of a job array never meet in a shard: they can do without locks.
+            locking: Locking = "if available" if part else "required"
+            target = LabelStore.open_for_writing(
+                store, teacher=loaded.record, fingerprint=loaded.fingerprint, locking=locking
+            )
+            with console.progress(total=share.pending, unit="frame") as bar:
+                run = _Run(data=data, tasks=share.tasks, outcome=outcome, batch=batch_size, bar=bar)
+                if cluster := dask or dask_workers:
+                    run.on_cluster(store, choice, at=cluster, locking=locking)
+                else:
+                    run.here(target, loaded)
+    elif share.tasks:
         click.echo(f"next: the same command without --plan writes them to {store}")
         return
-    loaded = choice.load()
-    if existing is not None:
-        existing.require_teacher(teacher=loaded.record, fingerprint=loaded.fingerprint)
-    outcome = Outcome()
-    if tasks:
-        target = LabelStore.open_for_writing(
-            store,
-            teacher=loaded.record,
-            fingerprint=loaded.fingerprint,
-            # Shares of a job array never meet in a shard: they can do without locks.
-            locking="if available" if part else "required",
-        )
-        with console.progress(total=sum(len(task.frames) for task in tasks), unit="frame") as bar:
-            run = _Run(data=data, tasks=tasks, outcome=outcome, batch_size=batch_size, bar=bar)
-            if dask or dask_workers:
-                run.on_cluster(store, choice, address=dask, workers=dask_workers)
-            else:
-                run.here(target, loaded)
-    _finish(plan, store, outcome, part=part)
+    _finish(plan, share, store, outcome, part=part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +112,7 @@ class _Run:
     data: Path
     tasks: "tuple[Task, ...]"
     outcome: "Outcome"
-    batch_size: int
+    batch: int
     bar: Any
 
     def here(self, store: "LabelStore", teacher: "Teacher") -> None:
@@ -123,17 +125,16 @@ class _Run:
                 teacher=teacher,
                 tasks=self.tasks,
                 outcome=self.outcome,
-                batch_size=self.batch_size,
+                batch_size=self.batch,
                 advance=self.bar.update,
             )
 
     def on_cluster(
-        self, store: Path, choice: TeacherChoice, *, address: str | None, workers: int | None
+        self, store: Path, choice: TeacherChoice, *, at: str | int, locking: "Locking"
     ) -> None:
         from xdistill.pipeline.cluster import connect, segment_on
 
-        client_of = connect(address=address, workers=workers)
-        with _told_when_interrupted(self.outcome), client_of as client:
+        with _told_when_interrupted(self.outcome), connect(at) as client:
             segment_on(
                 client,
                 self.data,
@@ -141,7 +142,8 @@ class _Run:
                 teacher=choice,
                 tasks=self.tasks,
                 outcome=self.outcome,
-                batch_size=self.batch_size,
+                batch_size=self.batch,
+                locking=locking,
                 advance=self.bar.update,
             )
 
@@ -157,6 +159,28 @@ def _told_when_interrupted(outcome: "Outcome") -> Iterator[None]:
             "the same command goes on with the rest"
         )
         sys.exit(130)
+
+
+def open_existing(store: Path) -> "LabelStore | None":
+    """The store as it is; None where there is none yet: no such path, or an empty folder.
+
+    Raises:
+        LabelStoreError: Something else is there, or a damaged store.
+    """
+    from xdistill.pipeline.store import LabelStore, LabelStoreError
+    from xdistill.pipeline.store.errors import REPAIR
+    from xdistill.pipeline.store.metadata import DOCUMENT
+
+    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
+        return None
+    if not (store / DOCUMENT).is_file():
+        raise LabelStoreError(
+            "a file" if store.is_file() else "a folder of something else than labels",
+            expected="a label store, an empty folder or a new path",
+            where=store.absolute(),
+            remedy=f"give --store another path; if this was a label store, {REPAIR}",
+        )
+    return LabelStore.open(store)
 
 
 def select_frames(
@@ -180,25 +204,29 @@ def select_frames(
     return find_frames(data, drives=drives or None, cameras=CAMERAS[camera])
 
 
-def _plan_text(plan: "Plan") -> str:
-    shards = len(plan.tasks)
+def _plan_text(share: "Plan", part: str | None) -> str:
+    of_part = f" of part {part}" if part else ""
     lines = [
-        f"requested  {plan.requested:>7} frames in {plan.sequences} sequences",
-        f"done       {plan.done:>7} frames",
-        f"to do      {plan.pending:>7} frames in {shards} shards, "
-        f"about {plan.bytes / 1e6:.1f} MB",
+        f"requested  {share.requested:>7} frames in {share.sequences} sequences",
+        f"done       {share.done:>7} frames",
+        f"to do      {share.pending:>7} frames in {len(share.tasks)} shards{of_part}, "
+        f"about {share.bytes / 1e6:.1f} MB",
     ]
-    if plan.retried:
-        lines.append(f"again      {plan.retried:>7} frames of these failed before")
+    if share.retried:
+        lines.append(f"again      {share.retried:>7} frames of the request failed before")
     return "\n".join(lines)
 
 
-def _finish(plan: "Plan", store: Path, outcome: "Outcome", *, part: str | None) -> None:
+def _finish(
+    plan: "Plan", share: "Plan", store: Path, outcome: "Outcome", *, part: str | None
+) -> None:
     """Say what was done and what comes next; exit status 1 where frames failed."""
     for frame, reason in sorted(outcome.failures.items()):
         click.echo(f"failed: {frame}: {reason}")
     if not plan.tasks:
         click.echo(f"nothing to do: all {plan.requested} frames are in {store}")
+    elif not share.tasks:
+        click.echo(f"nothing to do: all frames of part {part} are in {store}")
     else:
         click.echo(
             f"labelled {outcome.labelled} frames, {len(outcome.failures)} failed, "
@@ -206,9 +234,10 @@ def _finish(plan: "Plan", store: Path, outcome: "Outcome", *, part: str | None) 
         )
     if outcome.left_to_others:
         click.echo(f"left {outcome.left_to_others} frames to another running process")
-    if part:
-        click.echo(f"this was part {part}; the next step waits for the other parts")
     if outcome.failures:
         click.echo("next: mend or remove the frames above, and run the same command again")
         sys.exit(1)
-    click.echo(f"next: xd-pipeline regroup --store {store} --scheme 4")
+    if len(share.tasks) < len(plan.tasks):
+        click.echo(f"this was part {part}; the next step waits for the other parts")
+    else:
+        click.echo(f"next: xd-pipeline regroup --store {store} --scheme 4")
