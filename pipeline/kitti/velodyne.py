@@ -48,8 +48,8 @@ def project_scan(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Project a scan into a camera: one depth for each pixel that a point falls on.
 
-    Points ahead of the velodyne (x > 0) and of the camera; pixel = round(u) - 1, round(v) - 1; the
-    nearest point of a pixel wins.
+    Points not behind the velodyne (x >= 0) and ahead of the camera; pixel = round(u) - 1,
+    round(v) - 1; the nearest point of a pixel wins.
 
     Args:
         points: Scan of shape (N, 4), metres.
@@ -61,7 +61,7 @@ def project_scan(
     Returns:
         Rows, columns and depths in metres, in row-major order of the pixels.
     """
-    forward = points[points[:, 0] > 0, :3].astype(np.float64)
+    forward = points[points[:, 0] >= 0, :3].astype(np.float64)
     projection = calibration.velo_to_pixels(camera)
     projected = forward @ projection[:, :3].T + projection[:, 3]
     ahead = projected[:, 2] > 0

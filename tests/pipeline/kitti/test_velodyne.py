@@ -52,12 +52,15 @@ def test_points_beside_the_image_are_left_out(calibrated: Path) -> None:
 def test_points_behind_the_camera_are_left_out(calibrated: Path) -> None:
     # (0.2, 0.1, 0) is camera (-0.1, 0, -0.05), which the division alone would put at u = 20.
     assert project(calibrated, (0.2, 0.1, 0)) == []
+    assert project(calibrated, (0, 0, 0)) == []
 
 
 def test_points_behind_the_velodyne_are_left_out(calibrated: Path) -> None:
     path = calibrated / DATE / "calib_velo_to_cam.txt"
     path.write_text(path.read_text().replace("-0.25", "0.25"))
-    assert project(calibrated, (-0.1, 0, 0), (0, 0, 0), depth="camera_z") == []
+    assert project(calibrated, (-0.1, 0, 0), depth="camera_z") == []
+    # Beside the velodyne is not behind it.
+    assert project(calibrated, (0, 0, 0), depth="camera_z") == [(5, 27, 0.25)]
     assert project(calibrated, (0.25, 0, 0), depth="camera_z") == [(5, 23, 0.5)]
 
 
