@@ -3,15 +3,24 @@
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 from label_stores import SEQUENCE, FrameData, frame, new_array, new_store, scratch_folder
 from torch.utils.data import DataLoader
+from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
-from xdistill.pipeline.store import CorruptLabelsError, LabelReader
+from xdistill.pipeline.store import (
+    SHARD_FRAMES,
+    CorruptLabelsError,
+    LabelReader,
+    UncommittedFrameError,
+)
 
 FRAMES = (0, 5, 63, 64, 69)
 
@@ -113,3 +122,58 @@ def test_a_new_frame_beyond_the_array(tmp_path: Path) -> None:
     assert not reader.has(SEQUENCE, 100)
     new_array(store, length=101).write_shard(1, {100: frame(100)})
     np.testing.assert_array_equal(reader.read(SEQUENCE, 100), frame(100))
+
+
+@st.composite
+def layouts(draw: st.DrawFn, size: tuple[int, int]) -> dict[str, Any] | None:
+    """How another program lays out (T, H, W); None is as the store itself does."""
+    if draw(st.booleans()):
+        return None
+    height, width = (draw(st.integers(-(-side // 2), side)) for side in size)
+    chunks = draw(st.integers(1, 8)), height, width
+    times = draw(st.none() | st.tuples(*[st.integers(1, 4)] * 3))
+    return {
+        "chunks": chunks,
+        "shards": times and tuple(c * t for c, t in zip(chunks, times, strict=True)),
+        "compressors": draw(st.sampled_from(CODECS)),
+    }
+
+
+CODECS = [None, [GzipCodec()], [BloscCodec()], [ZstdCodec(level=9)], [ZstdCodec(), Crc32cCodec()]]
+
+
+@given(
+    data=st.data(), length=st.integers(1, 140), height=st.integers(1, 9), width=st.integers(1, 9)
+)
+def test_reads_what_zarr_reads(data: st.DataObject, length: int, height: int, width: int) -> None:
+    size = (height, width)
+    indices = data.draw(st.sets(st.integers(0, length - 1), max_size=12))
+    blank = data.draw(st.sets(st.sampled_from(sorted(indices)))) if indices else set()
+    taken_back = data.draw(st.sets(st.sampled_from(sorted(indices)))) if indices else set()
+    layout = data.draw(layouts(size))
+    with scratch_folder() as folder:
+        array = new_array(new_store(Path(folder, "s")), length=length, size=size)
+        for shard in {index // SHARD_FRAMES for index in indices}:
+            own = [index for index in indices if index // SHARD_FRAMES == shard]
+            # Frames of nothing but ignore are chunks that another program leaves out.
+            maps = {
+                i: np.full(size, 255, np.uint8) if i in blank else frame(i, size=size) for i in own
+            }
+            array.write_shard(shard, maps)
+        array.retract(taken_back)
+        if layout is not None:
+            pixels = np.asarray(zarr.open_array(array.folder, mode="r")[:])
+            zarr.create_array(array.folder, data=pixels, fill_value=255, overwrite=True, **layout)
+        expected = np.asarray(zarr.open_array(array.folder, mode="r")[:])
+        words = zarr.open_array(array.folder.with_name("classes_commit"), mode="r")
+        done = np.asarray(words[:]) >> np.uint64(32) & np.uint64(1) == 1
+        assert set(done.nonzero()[0].tolist()) == indices - taken_back
+        reader = LabelReader(Path(folder, "s"), "classes")
+        for index in range(-1, length + 1):
+            there = 0 <= index < length and bool(done[index])
+            assert reader.has(SEQUENCE, index) == there
+            if there:
+                np.testing.assert_array_equal(reader.read(SEQUENCE, index), expected[index])
+        for index in sorted(set(range(length)) - set(done.nonzero()[0].tolist()))[:1]:
+            with pytest.raises(UncommittedFrameError):
+                reader.read(SEQUENCE, index)
