@@ -84,6 +84,19 @@ def test_minimum_by_hand_and_ties_go_to_the_identity() -> None:
     assert reprojected.flatten().tolist() == [False, True, False]
 
 
+def test_auto_mask_of_a_map_by_hand() -> None:
+    # Two sources. Columns: stands still; moves as the camera says; only one source fits well.
+    identity = torch.tensor(
+        [[[0.0, 0.6, 0.4], [0.1, 0.5, 0.7]], [[0.1, 0.7, 0.2], [0.0, 0.6, 0.9]]]
+    )
+    reprojection = torch.tensor(
+        [[[0.2, 0.1, 0.3], [0.3, 0.2, 0.8]], [[0.3, 0.2, 0.5], [0.2, 0.1, 0.6]]]
+    )
+    values, reprojected = per_pixel_minimum(identity[None], reprojection[None])
+    torch.testing.assert_close(values[0], torch.tensor([[0.0, 0.1, 0.2], [0.0, 0.1, 0.6]]))
+    assert reprojected[0].tolist() == [[False, True, False], [False, True, True]]
+
+
 def test_masked_pixels_carry_no_gradient() -> None:
     identity = torch.tensor([0.3, 0.5]).view(1, 1, 1, 2)
     reprojection = torch.tensor([0.4, 0.1]).view(1, 1, 1, 2).requires_grad_()

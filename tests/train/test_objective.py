@@ -4,6 +4,7 @@ from typing import Literal
 import pytest
 import torch
 
+from xdistill.train.depth import MAX_DEPTH, MIN_DEPTH, scaled_disparity
 from xdistill.train.objective import SelfSupervised, Views, self_supervised, total_loss
 
 INTRINSICS = torch.tensor([[[40.0, 0.0, 16.0], [0.0, 40.0, 16.0], [0.0, 0.0, 1.0]]])
@@ -40,6 +41,19 @@ def test_the_sources_as_they_are_bound_the_loss() -> None:
     source, target = noise_image(1), noise_image(2)
     found = loss(source, target, tie_break=0.0)
     assert (found.photometric <= photometric(source, target).mean() + 1e-6).all()
+
+
+def test_the_share_of_pixels_that_a_warped_source_fits_best() -> None:
+    # The first 8 of 32 columns stand still, the others move by two pixels, as the camera says.
+    target = noise_image(1)
+    source = torch.cat([target[..., :8], noise_image(2)[..., :2], target[..., 8:30]], 3)
+    depth = scaled_disparity(torch.tensor(0.3), min_depth=MIN_DEPTH, max_depth=MAX_DEPTH)[1].item()
+    motion = STILL.clone()
+    motion[0, 0, 3] = 2 * depth / 40
+    moving = Views(target=target, sources=[source], intrinsics=INTRINSICS, motions=[motion])
+    # SSIM's window reaches one column over each border, and two columns have left the image.
+    found = self_supervised(flat(0.3), moving).reprojected.item()
+    assert found == pytest.approx(24 / 32, abs=2 / 32)
 
 
 def test_noise_breaks_ties_by_one_in_a_hundred_thousand() -> None:
