@@ -88,7 +88,7 @@ def label_again(
 
     Raises:
         TeacherError: The teacher as a whole cannot work, or gives no confidence for frames whose
-            sequence has it; nothing was taken back.
+            sequence has it; theirs stay as they are.
         LabelStoreError: The labels cannot be written.
     """
     outcome = Outcome()
@@ -135,7 +135,7 @@ def _read(made: LabelStore, task: Task) -> dict[str, dict[int, Labels]]:
             "the teacher gives no confidence",
             expected=f"confidence too, as the store has it for {task.sequence}",
             where="--teacher",
-            remedy="give the teacher that made the store; nothing was taken back",
+            remedy="give the teacher that made the store; until then its labels stay as they are",
         )
     return {
         name: {index: made.array(task.sequence, name).read(index) for index in indices}
