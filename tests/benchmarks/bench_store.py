@@ -112,7 +112,12 @@ def test_random_frame(store: LabelStore, pictures: list[Path]) -> None:
     for name, values in rounds.items():
         show(name, values, "ms")
     own = rounds.pop("direct reader")
-    least = {"zarr-python, by name": 8.0, "PNG file, OpenCV": 6.0}
+    # With its array kept open zarr-python needs nothing but the frame: that is the honest figure.
+    least = {
+        "zarr-python, by name": 8.0,
+        "zarr-python, array kept open": 6.0,
+        "PNG file, OpenCV": 6.0,
+    }
     for name, values in rounds.items():
         ratios = [other / mine for other, mine in zip(values, own, strict=True)]
         assert show(f"  {name}", ratios, "x") >= least.get(name, 0.0)
@@ -229,9 +234,12 @@ def big(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
         folder.mkdir(parents=True)
         for index in range(DRIVE_FRAMES):
             (folder / f"{index:010d}.png").symlink_to(image)
-    (root / "labels").mkdir()
     frames = find_frames(root / "kitti", drives=None, cameras=["l"])
     assert len(frames) == DRIVES * DRIVE_FRAMES
+    # The teacher of the store needs a label map to be one.
+    label = root / f"labels/{frames[0].sequence}/{frames[0].index:010d}.png"
+    label.parent.mkdir(parents=True)
+    cv2.imwrite(str(label), np.zeros((375, 1242), np.uint8))
     (root / "split.txt").write_text("".join(f"{frame}\n" for frame in frames))
     committed_store(root, frames)
     yield root
@@ -245,7 +253,7 @@ def committed_store(root: Path, frames: Sequence[Frame]) -> None:
     store = LabelStore.open_for_writing(
         root / "labels.zarr", teacher=teacher.record, fingerprint=teacher.fingerprint
     )
-    words = np.full(SHARD_FRAMES, commit.DONE, np.uint64)
+    slots = np.arange(SHARD_FRAMES)
     counts = np.ones((SHARD_FRAMES, CLASSES + 1), np.uint32)
     for sequence in sorted({frame.sequence for frame in frames}):
         array = store.ensure_array(
@@ -258,6 +266,8 @@ def committed_store(root: Path, frames: Sequence[Frame]) -> None:
         )
         for shard in range(array.shards):
             name = array.folder.name
+            there = shard * SHARD_FRAMES + slots < DRIVE_FRAMES
+            words = np.where(there, commit.DONE, 0).astype(np.uint64)
             commit.write_words(array.folder.with_name(f"{name}_commit"), shard, words)
             commit.write_counts(array.folder.with_name(f"{name}_counts"), shard, counts)
 
@@ -299,12 +309,18 @@ def test_45000_frames(big: Path) -> None:
     def plan() -> None:
         assert not make_plan(big / "kitti", frames, store=LabelStore.open(path)).tasks
 
+    def verify() -> None:
+        # The store has no pixels, and that of every frame is told; the rest must be whole.
+        kinds = {finding.kind for finding in verify_store(path).findings}
+        assert kinds == {"frame"}, kinds
+
     teacher = f"png:{big / 'labels'}"
     segment = ("segment", "--data", big / "kitti", "--store", path, "--teacher", teacher)
     info = command("info", "--store", path, expect="45000 frames labelled")
     print("\n\n45,000 frames, all committed, wall time (median, smallest - largest of 5)")
     show("open, sum the counts", wall_s(sum_counts), "s")
     show("plan", wall_s(plan), "s")
+    show("verify everything but pixels", wall_s(verify), "s")
     nothing = command(*segment, expect="nothing to do")
     by_split = command(*segment, "--split", big / "split.txt", expect="nothing to do")
     assert show("xd-pipeline info", wall_s(info), "s") < 2.0
