@@ -58,14 +58,18 @@ def summarise(
         "test_frames": len(scores[BASELINE]["per_image"]),
         "metrics": metrics,
         "difference": difference(metrics[BASELINE], metrics[DISTILLED]),
-        "gain_over_trivial": {
-            name: 1 - metrics[BASELINE]["abs_rel"] / metrics[name]["abs_rel"] for name in TRIVIAL
-        },
+        "gain_over_trivial": gain_over_trivial(metrics),
         "poses": {name: _read(settings.poses(name)) for name in RUNS},
         "curves": {name: loss_curves(settings.run(name) / METRICS) for name in RUNS},
         "commands": command_lines(stages),
         "seconds": dict(seconds),
     }
+
+
+def gain_over_trivial(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Share by which the baseline's abs_rel is below that of each trivial baseline."""
+    baseline = metrics[BASELINE]["abs_rel"]
+    return {name: 1 - baseline / metrics[name]["abs_rel"] for name in TRIVIAL}
 
 
 def difference(

@@ -53,11 +53,10 @@ class Run:
 
 def main() -> None:
     """Run what is missing and print the tables."""
-    options = _options()
+    options = parse_options(sys.argv[1:])
     start = time.monotonic()
     make_street(options.out)
-    changes = (*SETTINGS, *options.changes)
-    runs = validation_runs(changes) if options.validate else test_runs(options.seeds, changes)
+    runs = planned_runs(options)
     finish(runs, options.out, processes=options.processes)
     scores = {run: read_scores(options.out, run) for run in runs}
     text = validation_text(scores) if options.validate else ablation_text(scores)
@@ -69,14 +68,21 @@ def main() -> None:
     )
 
 
-def _options() -> argparse.Namespace:
+def planned_runs(options: argparse.Namespace) -> list[Run]:
+    """What the options ask for; their changes come last, so that they win over ``SETTINGS``."""
+    changes = (*SETTINGS, *options.changes)
+    return validation_runs(changes) if options.validate else test_runs(options.seeds, changes)
+
+
+def parse_options(words: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     parser.add_argument("--processes", type=int, default=2, help="trainings at the same time")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(TEST_SEEDS))
     parser.add_argument("--validate", action="store_true", help="validation seed and drives only")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def make_street(out: Path) -> None:
@@ -225,7 +231,7 @@ def stopped_text(scores: dict[Run, dict[str, Any]], seed: int) -> str:
     """Whether D2S without its gradient left the baseline as it was, to the last bit."""
     found = {run.variant: score for run, score in scores.items() if run.seed == seed}
     baseline, stopped = found["baseline"], found["stopped"]
-    same = baseline["depth_sum"] == stopped["depth_sum"] and np.array_equal(
+    same = baseline["depth_digest"] == stopped["depth_digest"] and np.array_equal(
         baseline["values"], stopped["values"], equal_nan=True
     )
     verdict = "exactly the baseline, as it must be" if same else "NOT THE BASELINE: something leaks"

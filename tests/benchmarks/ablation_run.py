@@ -1,5 +1,6 @@
 """One training of the ablation and its scores on drives that it never saw."""
 
+import hashlib
 import json
 import time
 from dataclasses import replace
@@ -96,15 +97,18 @@ def run(
     content = {
         "variant": variant, "seed": seed, "split": split,
         "cpu_seconds": time.process_time() - start,
-        "depth_sum": depth_digest(training), **score(training, street, split, folder),
+        "depth_digest": depth_digest(training), **score(training, street, split, folder),
     }  # fmt: skip
     (folder / SCORES).write_text(json.dumps(content) + "\n")
     return content
 
 
-def depth_digest(training: Training) -> float:
-    """Sum of all depth weights in double precision: equal networks have equal sums."""
-    return float(sum(p.double().sum() for p in training.model.depth.state_dict().values()))
+def depth_digest(training: Training) -> str:
+    """SHA-256 of all depth weights: alike only where every bit is."""
+    digest = hashlib.sha256()
+    for name, values in training.model.depth.state_dict().items():
+        digest.update(name.encode() + values.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def score(training: Training, street: Path, split: str, folder: Path) -> dict[str, Any]:

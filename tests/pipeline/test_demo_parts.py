@@ -12,7 +12,7 @@ from xdistill.pipeline.demo_commands import DemoError
 from xdistill.pipeline.demo_page import page
 from xdistill.pipeline.demo_pictures import aligned, data_address, depth_colours, enlarge, spread
 from xdistill.pipeline.demo_stages import Settings, stages
-from xdistill.pipeline.demo_summary import difference, loss_curves
+from xdistill.pipeline.demo_summary import difference, gain_over_trivial, loss_curves
 
 SETTINGS = Settings(
     out=Path("demo"), recipe="street", drives=60, frames=10, size="192x64", seed=3, steps=800
@@ -25,6 +25,12 @@ def test_difference_knows_which_way_is_better() -> None:
     assert found["abs_rel"]["percent"] == pytest.approx(-5)
     assert found["abs_rel"]["better"] and not found["d1"]["better"]
     assert not difference({"d1": 0.8}, {"d1": 0.8})["d1"]["better"]
+
+
+def test_gain_over_trivial_is_the_baselines_by_hand() -> None:
+    values = {"constant": 0.5, "row-prior": 0.4, "baseline": 0.3, "distilled": 0.2}
+    found = gain_over_trivial({name: {"abs_rel": value} for name, value in values.items()})
+    assert found == {"constant": pytest.approx(0.4), "row-prior": pytest.approx(0.25)}
 
 
 def test_curves_are_means_of_equal_spans(tmp_path: Path) -> None:
