@@ -168,19 +168,23 @@ def open_existing(store: Path) -> "LabelStore | None":
         LabelStoreError: Something else is there, or a damaged store.
     """
     from xdistill.pipeline.store import LabelStore, LabelStoreError
-    from xdistill.pipeline.store.errors import REPAIR
+    from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError
     from xdistill.pipeline.store.metadata import DOCUMENT
 
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return None
-    if not (store / DOCUMENT).is_file():
-        raise LabelStoreError(
-            "a file" if store.is_file() else "a folder of something else than labels",
-            expected="a label store, an empty folder or a new path",
-            where=store.absolute(),
-            remedy=f"give --store another path; if this was a label store, {REPAIR}",
-        )
-    return LabelStore.open(store)
+    found = "a file" if store.is_file() else "a folder of something else than labels"
+    try:
+        if (store / DOCUMENT).is_file():
+            return LabelStore.open(store)
+    except CorruptLabelsError:
+        found = f"a {DOCUMENT} that no label store has, or a damaged one"
+    raise LabelStoreError(
+        found,
+        expected="a label store, an empty folder or a new path",
+        where=store.absolute(),
+        remedy=f"give --store another path; if this was a label store, {REPAIR}",
+    )
 
 
 def select_frames(

@@ -26,11 +26,11 @@ def test_an_empty_folder_is_a_store_not_made_yet(tree: Tree, store: Path) -> Non
     assert "labelled 72 frames" in result.stdout
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("name", [".", "thesis.tex", "zarr.json"])
 def test_a_store_that_is_something_else_needs_another_path(
-    tree: Tree, store: Path, kind: str
+    tree: Tree, store: Path, name: str
 ) -> None:
-    other = store if kind == "file" else store / "thesis.tex"
+    other = store / name
     other.parent.mkdir(exist_ok=True)
     other.write_text("mine")
     result = run(tree, store)
