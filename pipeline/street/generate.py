@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xdistill.pipeline.street import raw, rig
 from xdistill.pipeline.street.compiled import sources_digest
+from xdistill.pipeline.street.disk import claim, told, write_bytes, write_text
 from xdistill.pipeline.street.drive import Drive, make_drive
 from xdistill.pipeline.street.errors import StreetError
 from xdistill.pipeline.street.lidar import scan
@@ -77,29 +78,33 @@ def prepare(out: Path, settings: Settings) -> list[int]:
     """Make the folder and everything but the drives; return the numbers of the missing drives.
 
     Raises:
-        StreetError: The folder holds something else, or a street of other settings.
+        StreetError: The folder holds something else, a street of other settings, or one that
+            another process is making, or cannot be written.
     """
     record = asdict(settings) | {"size": list(settings.size), "world": sources_digest()}
-    _require_ours(out, record)
+    if out.exists() and not out.is_dir():
+        raise StreetError("a file", expected="a folder, new or empty", where=out.absolute())
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StreetError(f"the folder cannot be made ({error})", where=out.absolute()) from error
+    # Before anything is read: another process may have written half of it.
+    claim(out)
+    _require_ours(out, record)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
     # First, so that whatever else is found here later is known to be ours.
-    _write(out / RECORD, json.dumps(record, indent=1) + "\n")
+    write_text(out / RECORD, json.dumps(record, indent=1) + "\n")
     for name, text in raw.calibration(settings.size).items():
-        _write(out / raw.DATE / name, text)
+        write_text(out / raw.DATE / name, text)
     for name, numbers in split_drives(settings.drives).items():
-        _write(out / SPLITS / f"{name}.txt", split_lines(numbers, settings.frames))
+        write_text(out / SPLITS / f"{name}.txt", split_lines(numbers, settings.frames))
     return [n for n in range(1, settings.drives + 1) if not (out / raw.drive_name(n)).is_dir()]
 
 
 def _require_ours(out: Path, record: Mapping[str, object]) -> None:
-    if out.exists() and not out.is_dir():
-        raise StreetError("a file", expected="a folder, new or empty", where=out.absolute())
-    if not out.is_dir() or not any(out.iterdir()):
-        return
+    with told(out):
+        if not any(out.iterdir()):
+            return
     try:
         found = json.loads((out / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -138,7 +143,11 @@ def split_lines(numbers: Sequence[int], frames: int) -> str:
 def write_drive(
     out: Path, settings: Settings, number: int, *, advance: Callable[[int], object]
 ) -> None:
-    """Render and write one drive; it takes its name when all of it is there."""
+    """Render and write one drive; it takes its name when all of it is there.
+
+    Raises:
+        StreetError: The disk refuses, or frames are missing when the drive is finished.
+    """
     drive = make_drive(settings.seed, number, frames=settings.frames)
     partial, name = out / PARTIAL, raw.drive_name(number)
     shutil.rmtree(partial, ignore_errors=True)
@@ -147,10 +156,29 @@ def write_drive(
         advance(1)
     for sensor, delay in (("image_02", 0.0), ("oxts", 0.002), ("velodyne_points", 0.004)):
         text = raw.timestamps(drive.motion, number, delay=delay)
-        _write(partial / name / sensor / "timestamps.txt", text)
-    _write(partial / name / "oxts" / "dataformat.txt", "\n".join(raw.OXTS_FIELDS) + "\n")
-    # The drive itself comes last: it is what says that labels and depth are there too.
-    for part in (f"{LABELS}/{name}", f"{DEPTH}/{name}", name):
+        write_text(partial / name / sensor / "timestamps.txt", text)
+    write_text(partial / name / "oxts" / "dataformat.txt", "\n".join(raw.OXTS_FIELDS) + "\n")
+    with told(out):
+        _take_name(out, name, settings.frames)
+
+
+def _take_name(out: Path, name: str, frames: int) -> None:
+    """Move a drive out of the partial folder, the drive itself last.
+
+    It is what says that labels and depth are there too.
+    """
+    partial, parts = out / PARTIAL, (f"{LABELS}/{name}", f"{DEPTH}/{name}", name)
+    sensors = [f"{name}/{sensor}/data" for sensor in ("image_02", "oxts", "velodyne_points")]
+    for folder in (*sensors, *(f"{part}/image_02" for part in parts[:2])):
+        found = sum(1 for _ in (partial / folder).iterdir())
+        if found != frames:
+            raise StreetError(
+                f"{found} files of a finished drive",
+                expected=f"{frames}, one for each frame",
+                where=(partial / folder).absolute(),
+                remedy="let nothing else change the folder, and give the same command again",
+            )
+    for part in parts:
         target = out / part
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
@@ -166,10 +194,9 @@ def _write_frame(folder: Path, name: str, drive: Drive, frame: int, size: tuple[
     pose = drive.motion.pose(frame) @ np.linalg.inv(rig.IMU_TO_VELO)
     points = scan(scene, pose, seed=drive.seed + frame)
     path = folder / name / "velodyne_points" / "data" / f"{file}.bin"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(points.astype("<f4").tobytes())
+    write_bytes(path, points.astype("<f4").tobytes())
     record = raw.oxts_record(drive.motion, frame)
-    _write(folder / name / "oxts" / "data" / f"{file}.txt", record)
+    write_text(folder / name / "oxts" / "data" / f"{file}.txt", record)
 
 
 def _write_pictures(folder: Path, name: str, file: str, picture: Picture) -> None:
@@ -181,13 +208,4 @@ def _write_pictures(folder: Path, name: str, file: str, picture: Picture) -> Non
 
 
 def _write_png(path: Path, image: NDArray[np.generic]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", np.ascontiguousarray(image))[1].tobytes())
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_bytes(path, cv2.imencode(".png", np.ascontiguousarray(image))[1].tobytes())

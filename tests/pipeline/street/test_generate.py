@@ -1,8 +1,11 @@
 """``xd-pipeline street``: layout, determinism, resuming, refusals."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -269,6 +272,86 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     result = CliRunner().invoke(command, ["--out", str(tmp_path / "file" / "street"), *ARGUMENTS])
     assert result.exit_code == 1 and "cannot be made" in result.output
+
+
+def test_a_second_run_in_one_folder_is_refused(whole: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "street"
+    missing = prepare(out, SMALL)
+    program = "from xdistill.pipeline.street_cli import street; street()"
+    command_line = [sys.executable, "-c", program, "--out", str(out), *ARGUMENTS]
+    partial = out / generate.PARTIAL / "begun"
+    partial.mkdir(parents=True)
+    second = subprocess.run(command_line, capture_output=True, text=True)
+    assert second.returncode == 1 and "Traceback" not in second.stderr
+    assert "another process is making a street" in second.stderr and str(out) in second.stderr
+    assert partial.is_dir()
+    for number in missing:
+        write_drive(out, SMALL, number, advance=lambda frames: None)
+    assert contents(out) == whole
+
+
+def test_a_folder_is_free_again_when_its_process_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, signal, sys\n"
+        "from xdistill.pipeline.street.disk import claim\n"
+        "claim(pathlib.Path(sys.argv[1]))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)])
+    assert killed.returncode == -signal.SIGKILL
+    assert prepare(tmp_path, SMALL) == [1, 2, 3]
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_locks(handle: int, operation: int) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert prepare(tmp_path, SMALL) == [1, 2, 3]
+    assert "only one run" in capsys.readouterr().err
+
+
+def test_a_drive_that_lost_a_frame_does_not_take_its_name(tmp_path: Path) -> None:
+    prepare(tmp_path, SMALL)
+
+    def lose(frames: int) -> None:
+        (tmp_path / ".partial/depth" / raw.drive_name(1) / "image_02/0000000000.png").unlink(
+            missing_ok=True
+        )
+
+    with pytest.raises(StreetError, match=r"2 files of a finished drive\n  expected: 3"):
+        write_drive(tmp_path, SMALL, 1, advance=lose)
+    assert prepare(tmp_path, SMALL) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")],
+)
+@pytest.mark.parametrize("writer", ["write_bytes", "mkdir"])
+def test_what_the_disk_refuses_is_told_and_finished_drives_stay(
+    code: int, reason: str, writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "street"
+    prepare(out, SMALL)
+    write_drive(out, SMALL, 1, advance=lambda frames: None)
+    before = contents(out)
+
+    def refusing(path: Path, *arguments: object, **options: object) -> None:
+        if path != out:
+            raise OSError(code, reason, str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, writer, refusing)
+        with pytest.raises(StreetError, match=f"cannot be written .{reason}") as caught:
+            write_drive(out, SMALL, 2, advance=lambda frames: None)
+        assert "what to do: make room" in str(caught.value) and str(out) in str(caught.value)
+        result = CliRunner().invoke(command, ["--out", str(out), *ARGUMENTS])
+    assert result.exit_code == 1 and "cannot be written" in result.output
+    assert contents(out).items() >= before.items()
+    assert prepare(out, SMALL) == [2, 3]
 
 
 def test_other_settings_are_refused_and_shown(tmp_path: Path) -> None:
