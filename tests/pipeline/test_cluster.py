@@ -67,6 +67,11 @@ class Broken(Counting):
         log_calls(keys)
         raise TeacherError("the network is broken")
 
+class Defective(Counting):
+    def label(self, images, keys):
+        log_calls(keys)
+        raise ValueError("a defect")
+
 class Deadly(Counting):
     def label(self, images, keys):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -246,16 +251,23 @@ def test_a_teachers_error_ends_the_run_at_once_without_a_traceback(
 ) -> None:
     broken = replace(choice, spec="counting_teacher:Broken")
     with connect(1) as client, pytest.raises(TeacherError, match="the network is broken"):
-        segment_on(
-            client,
-            tree.data,
-            empty,
-            teacher=broken,
-            tasks=all_tasks(tree, empty)[:1],
-            outcome=Outcome(),
-        )
+        run_first_shard(client, tree, empty, broken)
     assert len(calls(tmp_path)) == 1
     assert "Traceback" not in capfd.readouterr().err
+
+
+def run_first_shard(client: Client, tree: Tree, store: Path, choice: TeacherChoice) -> None:
+    tasks = all_tasks(tree, store)[:1]
+    segment_on(client, tree.data, store, teacher=choice, tasks=tasks, outcome=Outcome())
+
+
+def test_a_defect_is_raised_once_and_not_tried_again(
+    tree: Tree, empty: Path, choice: TeacherChoice, tmp_path: Path
+) -> None:
+    defective = replace(choice, spec="counting_teacher:Defective")
+    with connect(1) as client, pytest.raises(ValueError, match="a defect"):
+        run_first_shard(client, tree, empty, defective)
+    assert len(calls(tmp_path)) == 1
 
 
 def test_a_shard_that_kills_its_workers_is_given_up(
