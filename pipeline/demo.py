@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from xdistill.pipeline import atomic
+from xdistill.pipeline.demo_check import check
 from xdistill.pipeline.demo_commands import DemoError
 from xdistill.pipeline.demo_page import page
 from xdistill.pipeline.demo_pictures import examples
@@ -25,9 +26,13 @@ def run_demo(settings: Settings) -> dict[str, Any]:
         The content of report.json.
 
     Raises:
-        DemoError: A stage failed, or the folder holds a demo with other settings.
+        DemoError: The settings cannot go well, a stage failed, or the folder holds a demo with
+            other settings.
+        ManifestError: No such recipe.
+        RecipeError: A recipe or a change has a key that cannot be.
         KeyboardInterrupt: Stopped; called again, it goes on.
     """
+    check(settings)
     _make_folder(settings.out)
     plan = stages(settings)
     seconds = run_stages(plan, settings.out)

@@ -9,7 +9,6 @@ import click
 from xdistill.pipeline import console
 
 DRIVES, FRAMES, SIZE = 60, 10, "192x64"
-STEPS = 600
 
 
 @click.command("demo", cls=console.Command)
@@ -24,7 +23,7 @@ STEPS = 600
     "--recipe",
     default="street",
     show_default=True,
-    help="Recipe of the distilled run; the baseline's is <recipe>-baseline.",
+    help="Of the distilled run: street or street-long; the baseline's is <recipe>-baseline.",
 )
 @click.option(
     "--teacher",
@@ -32,33 +31,32 @@ STEPS = 600
     show_default=True,
     help="As xd-pipeline segment has it; png:DEMO/street/labels are perfect labels.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option(
     "--steps",
-    default=STEPS,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="Optimiser steps of each training.",
+    help="Optimiser steps of each training; those of the recipe unless given.",
 )
 @click.option(
     "--drives", default=DRIVES, show_default=True, type=click.IntRange(min=3), help="Of the street."
 )
 @console.examples(
     "xd-pipeline demo --out demo",
-    "xd-pipeline demo --out demo-long --recipe street-long --steps 3000 --drives 150",
+    "xd-pipeline demo --out demo-long --recipe street-long --drives 150",
 )
-def demo(out: Path, recipe: str, teacher: str, seed: int, steps: int, drives: int) -> None:
+def demo(out: Path, recipe: str, teacher: str, seed: int, steps: int | None, drives: int) -> None:
     """The whole flow in minutes on a laptop: no download, no GPU, one report page.
 
     Renders a small street in KITTI's layout, labels and groups it, trains with and without
     distillation, and scores both. Stopped with Ctrl-C, the same command goes on where it was.
     """
     from xdistill.pipeline.demo import NUMBERS, REPORT, run_demo
+    from xdistill.pipeline.demo_check import own_steps
     from xdistill.pipeline.demo_stages import Settings
 
     settings = Settings(
         out=out, recipe=recipe, teacher=teacher, drives=drives, frames=FRAMES, size=SIZE, seed=seed,
-        steps=steps,
+        steps=steps or own_steps(recipe),
     )  # fmt: skip
     try:
         summary = run_demo(settings)

@@ -133,15 +133,24 @@ def _train(settings: Settings) -> Stage:
 
 
 def _training(settings: Settings, name: str) -> Command:
-    recipe = settings.recipe + ("-baseline" if name == BASELINE else "")
-    changes = (f"schedule_steps={settings.steps}", f"seed={settings.seed}", *settings.changes)
     run = settings.run(name)
     words = _words(
-        "xd-train", "--recipe", recipe, "--data", settings.street, "--store", settings.store,
-        "--split", settings.split("train"), "--out", run, "--device", "cpu",
-        *(word for change in changes for word in ("--set", change)),
+        "xd-train", "--recipe", recipe_of(settings, name), "--data", settings.street,
+        "--store", settings.store, "--split", settings.split("train"), "--out", run,
+        "--device", "cpu",
+        *(word for change in changes_of(settings) for word in ("--set", change)),
     )
     return Command(words=words, resumable=run / RUN_RECORD)
+
+
+def recipe_of(settings: Settings, name: str) -> str:
+    """Recipe of a run."""
+    return settings.recipe + ("-baseline" if name == BASELINE else "")
+
+
+def changes_of(settings: Settings) -> tuple[str, ...]:
+    """Recipe keys that both trainings change, ``key=value``."""
+    return (f"schedule_steps={settings.steps}", f"seed={settings.seed}", *settings.changes)
 
 
 def _steps(settings: Settings, name: str) -> int:
