@@ -32,6 +32,12 @@ Floats = NDArray[np.float64]
 BATCH_SIZE = 8
 LEAST_SPREAD = 0.1
 """Motions that vary by less than this share of the true spread are called constant."""
+LEAST_CORRELATION = 0.3
+"""A yaw that agrees less with the recorded one, or runs against it, is noise or has a wrong sign.
+Yaw alone: it is large where roads bend; pitch and speed vary little and may well be lost in noise.
+"""
+LEAST_STD = float(np.finfo(np.float32).eps)
+"""What varies by less (in the axis' own unit) is constant up to rounding."""
 FEWEST = 3
 """Frames from which a correlation can be told."""
 AXES = {"yaw": "degrees", "pitch": "degrees", "speed": "m a frame"}
@@ -48,35 +54,49 @@ class Axis:
     unit: str
     """Of all values."""
     learned: Floats
-    """(N,) as predicted; speed has the true median."""
+    """(N,) as predicted; speed has the true median. NaN where either motion is no number."""
     recorded: Floats
-    """(N,) from oxts."""
+    """(N,) from oxts; NaN in the same frames."""
     trivial: float
     """What the trivial motion has for every frame: no turn, or the median speed."""
 
     @property
+    def unusable(self) -> int:
+        """Frames without a finite value; with any, no figure can be told."""
+        return int(np.isnan(self.learned).sum())
+
+    @property
     def correlation(self) -> float | None:
-        """Pearson's, None where one side does not vary."""
-        if min(self.learned.std(), self.recorded.std()) < np.finfo(np.float32).eps:
+        """Pearson's, None where one side does not vary or a frame is unusable."""
+        if self.unusable or min(self.learned.std(), self.recorded.std()) < LEAST_STD:
             return None
         return float(np.corrcoef(self.learned, self.recorded)[0, 1])
 
     @property
-    def spread_ratio(self) -> float:
-        """Standard deviation of the learned values over that of the recorded ones."""
-        return float(self.learned.std() / max(self.recorded.std(), 1e-12))
+    def spread_ratio(self) -> float | None:
+        """Standard deviation of the learned values over that of the recorded ones.
+
+        None where the recorded ones do not vary or a frame is unusable.
+        """
+        if self.unusable or self.recorded.std() < LEAST_STD:
+            return None
+        return float(self.learned.std() / self.recorded.std())
 
     def as_json(self) -> dict[str, Any]:
-        """Figures, and the pairs (recorded, learned) themselves."""
-        pairs = np.column_stack([self.recorded, self.learned]).round(5)
+        """Figures, and the pairs (recorded, learned) themselves; None for what is no number."""
+        pairs = np.column_stack([self.recorded, self.learned]).round(5).astype(object)
+        pairs[np.isnan(self.learned)] = None
         return {
             "unit": self.unit,
             "correlation": self.correlation,
-            "error": float(np.abs(self.learned - self.recorded).mean()),
-            "trivial_error": float(np.abs(self.trivial - self.recorded).mean()),
+            "error": self._mean_error(self.learned),
+            "trivial_error": self._mean_error(self.trivial),
             "spread_ratio": self.spread_ratio,
             "pairs": pairs.tolist(),
         }
+
+    def _mean_error(self, values: Floats | float) -> float | None:
+        return None if self.unusable else float(np.abs(values - self.recorded).mean())
 
 
 def components(motions: Floats) -> Floats:
@@ -105,9 +125,13 @@ def compare(learned: Floats, recorded: Floats) -> dict[str, Axis]:
             expected=f"at least {FEWEST}",
             remedy="give a larger split",
         )
-    found, truth = components(learned), components(recorded)
-    median = float(np.median(truth[:, 2]))
-    found[:, 2] *= median / max(float(np.median(found[:, 2])), 1e-12)
+    usable = np.isfinite(learned).all(axis=(1, 2)) & np.isfinite(recorded).all(axis=(1, 2))
+    found, truth = np.full((2, len(recorded), len(AXES)), np.nan)
+    found[usable], truth[usable] = components(learned[usable]), components(recorded[usable])
+    median = 0.0
+    if usable.any():
+        median = float(np.median(truth[usable, 2]))
+        found[:, 2] *= median / max(float(np.median(found[usable, 2])), 1e-12)
     trivial = (0.0, 0.0, median)
     return {
         name: Axis(unit=unit, learned=found[:, n], recorded=truth[:, n], trivial=trivial[n])
@@ -116,13 +140,28 @@ def compare(learned: Floats, recorded: Floats) -> dict[str, Axis]:
 
 
 def failures(axes: dict[str, Axis]) -> list[str]:
-    """What must not be overlooked, in words: motions that do not vary from frame to frame."""
-    return [
-        f"FAILURE: the learned {name} is constant: its spread over the frames is "
-        f"{axis.spread_ratio:.1%} of the true one. The pose network has not learned {name}."
-        for name, axis in axes.items()
-        if axis.spread_ratio < LEAST_SPREAD
-    ]
+    """What must not be overlooked, in words; the first that holds of each axis.
+
+    Values that are no numbers, motions that do not vary from frame to frame, and a yaw that does
+    not follow the recorded one.
+    """
+    told = ((name, _failure(name, axis)) for name, axis in axes.items())
+    return [f"FAILURE: the learned {name} {reason}" for name, reason in told if reason]
+
+
+def _failure(name: str, axis: Axis) -> str | None:
+    if axis.unusable:
+        return f"is no finite number in {axis.unusable} of {len(axis.learned)} frames."
+    spread, correlation = axis.spread_ratio, axis.correlation
+    if spread is not None and spread < LEAST_SPREAD:
+        return (
+            f"is constant: its spread over the frames is {spread:.1%} of the true one. "
+            f"The pose network has not learned {name}."
+        )
+    if name == "yaw" and correlation is not None and correlation < LEAST_CORRELATION:
+        kind = "runs against" if correlation < 0 else "does not follow"
+        return f"{kind} the recorded one: their correlation is {correlation:.2f}."
+    return None
 
 
 def learned_motions(training: Training, data: Path, frames: Sequence[Frame]) -> Floats:
@@ -176,13 +215,39 @@ def text(content: dict[str, Any]) -> str:
     lines = [f"{content['frames']} frames, {content['poses']}"]
     lines.append(f"{'':<22}{'correlation':>12}{'error':>9}{'trivial':>9}{'spread/true':>13}")
     for name, axis in content["axes"].items():
-        shown = "none" if axis["correlation"] is None else f"{axis['correlation']:.2f}"
         lines.append(
-            f"{name + ', ' + axis['unit']:<22}{shown:>12}{axis['error']:>9.3f}"
-            f"{axis['trivial_error']:>9.3f}{axis['spread_ratio']:>13.2f}"
+            f"{name + ', ' + axis['unit']:<22}{_shown(axis['correlation'], 2):>12}"
+            f"{_shown(axis['error'], 3):>9}{_shown(axis['trivial_error'], 3):>9}"
+            f"{_shown(axis['spread_ratio'], 2):>13}"
         )
     lines.append("trivial: no yaw, no pitch, one speed for all; speed has the true median")
     return "\n".join([*lines, *content["failures"]])
+
+
+def _shown(value: float | None, decimals: int) -> str:
+    return "none" if value is None else f"{value:.{decimals}f}"
+
+
+def require_places(run: Path, out: Path | None) -> None:
+    """Refuse a run that is not there and a file that cannot be written, before the work is done.
+
+    Raises:
+        PoseReportError: No such run folder, or no folder to write into.
+    """
+    if not run.is_dir():
+        raise PoseReportError(
+            f"no such run folder: {run}",
+            expected="a folder that xd-train wrote",
+            where=run.absolute(),
+            remedy="give the --out of its training",
+        )
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise PoseReportError(
+            f"--json {out} cannot be written ({'a folder' if out.is_dir() else 'no such folder'})",
+            expected="a file in an existing folder",
+            where=out.absolute().parent,
+            remedy="create the folder, or give another file",
+        )
 
 
 @click.command("pose-report", cls=console.Command)
@@ -196,10 +261,11 @@ def text(content: dict[str, Any]) -> str:
 )
 def main(run: Path, data: Path, split: str, out: Path | None) -> None:
     """Compare the motions that a run has learned with the recorded ones."""
+    require_places(run, out)
     content = report(run, data, split)
     click.echo(text(content))
     if out is not None:
-        out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         click.echo(f"wrote {out}")
     click.echo(f"next: xd-eval --run {run} --data {data} --split {split}")
 

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,65 @@ def test_a_tenth_of_the_spread_is_the_limit() -> None:
     assert not any("yaw" in line for line in failures(compare(enough, truth)))
 
 
+YAWS = (-3.0, 1.0, 2.0, 0.5)
+
+
+def turning(*yaws: float) -> np.ndarray:
+    return np.stack([motion(yaw=y, pitch=-y / 9, ahead=1 + y / 10) for y in yaws])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [1, 4])
+def test_motions_that_are_no_numbers_are_a_failure(value: float, bad: int) -> None:
+    learned = turning(*YAWS)
+    learned[:bad, 0, 2] = value
+    axes = compare(learned, turning(*YAWS))
+    told = failures(axes)
+    assert len(told) == 3
+    assert all(f"no finite number in {bad} of 4 frames" in line for line in told)
+    content = json.loads(json.dumps({n: a.as_json() for n, a in axes.items()}, allow_nan=False))
+    for axis in content.values():
+        assert axis["correlation"] is axis["error"] is axis["spread_ratio"] is None
+        assert axis["pairs"][0] == [None, None]
+    assert (content["yaw"]["pairs"][3] == [None, None]) == (bad == 4)
+    shown = text({"frames": 4, "poses": "cost volume", "failures": told, "axes": content})
+    assert "none" in shown and shown.endswith(told[-1])
+
+
+def test_a_yaw_that_runs_against_the_recorded_one_is_a_failure() -> None:
+    (told,) = failures({"yaw": compare(turning(*(-y for y in YAWS)), turning(*YAWS))["yaw"]})
+    assert told == (
+        "FAILURE: the learned yaw runs against the recorded one: their correlation is -1.00."
+    )
+
+
+def test_a_yaw_of_noise_is_a_failure(rng: np.random.Generator) -> None:
+    truth, noise = rng.normal(size=(2, 200))
+    axes = compare(turning(*noise), turning(*truth))
+    assert abs(axes["yaw"].correlation or 1) < 0.2
+    told = [line for line in failures(axes) if "yaw" in line]
+    assert len(told) == 1 and "the recorded one: their correlation is" in told[0]
+
+
+def test_the_correlation_of_yaw_has_a_limit() -> None:
+    def told(share: float) -> list[str]:
+        # Two patterns without correlation: the share of one is the correlation.
+        truth, other = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
+        yaws = share * truth + np.sqrt(1 - share**2) * other
+        axis = compare(turning(*yaws), turning(*truth))["yaw"]
+        assert axis.correlation == pytest.approx(share, abs=1e-9)
+        return failures({"yaw": axis})
+
+    assert "does not follow" in told(0.29)[0]
+    assert told(0.31) == []
+
+
+def test_a_recorded_axis_that_does_not_vary_has_no_spread_to_compare() -> None:
+    axes = compare(turning(*YAWS), np.stack([motion(yaw=0.3)] * 4))
+    assert all(axis.as_json()["spread_ratio"] is None for axis in axes.values())
+    assert failures(axes) == []
+
+
 def test_too_few_frames_are_refused() -> None:
     with pytest.raises(PoseReportError, match="2 frames"):
         compare(np.stack([motion()] * 2), np.stack([motion()] * 2))
@@ -121,3 +181,24 @@ def test_command_writes_what_it_shows(run: Path, split: Path, data: Path, tmp_pa
     result = CliRunner().invoke(main, list(map(str, arguments)))
     assert result.exit_code == 0, result.output
     assert "correlation" in result.output and out.is_file()
+    json.loads(out.read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--json": "nodir/x.json"}, "--json nodir/x.json cannot be written (no such folder)"),
+        ({"--json": "."}, "--json . cannot be written (a folder)"),
+        ({"--run": "nosuch"}, "no such run folder: nosuch"),
+    ],
+)
+def test_what_cannot_succeed_is_refused_before_the_work(
+    changes: dict[str, str], message: str, run: Path, split: Path, data: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    options = {"--run": str(run), "--data": str(data), "--split": str(split)} | changes
+    arguments = [word for pair in options.items() for word in pair]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert message in result.output and "correlation" not in result.output
