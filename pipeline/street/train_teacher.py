@@ -3,6 +3,7 @@
 python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth
 """
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline import console
 from xdistill.pipeline.score import confusion, measures, merge
+from xdistill.pipeline.street.errors import StreetError
 from xdistill.pipeline.street.examples import (
     FRAMES,
     TRAINING_SEED,
@@ -59,6 +61,10 @@ class Training:
     """Weight of the loss of OCR's first head (Yuan et al., ECCV 2020)."""
     seed: int = 0
     """Decides initial weights, order and augmentation."""
+
+
+FEWEST_DRIVES = -(-Training().batch // FRAMES)
+"""Drives whose frames fill one batch."""
 
 
 def class_weights(labels: NDArray[np.uint8], *, rarity: float) -> Float[Tensor, " classes"]:
@@ -188,11 +194,50 @@ def save(model: nn.Module, path: Path) -> None:
     )
 
 
+def require_place(out: Path) -> None:
+    """Refuse a file that cannot be written, before the work is done.
+
+    Raises:
+        StreetError: It is a folder, or its folder is absent or cannot be written.
+    """
+    reason = "a folder" if out.is_dir() else None
+    try:
+        with tempfile.TemporaryFile(dir=out.absolute().parent):
+            pass
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise StreetError(
+            f"--out {out} cannot be written ({reason})",
+            expected="a file in an existing folder that can be written",
+            where=out.absolute().parent,
+            remedy="create the folder, make room there, or give another file",
+        )
+
+
 @click.command("train-street-teacher", cls=console.Command)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
-@click.option("--steps", default=Training().steps, show_default=True, help="Optimiser steps.")
-@click.option("--drives", default=Training().drives, show_default=True, help="Drives to train on.")
-@click.option("--judged", default=60, show_default=True, help="Drives to judge on.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=Training().steps,
+    show_default=True,
+    help="Optimiser steps.",
+)
+@click.option(
+    "--drives",
+    type=click.IntRange(min=FEWEST_DRIVES),
+    default=Training().drives,
+    show_default=True,
+    help="Drives to train on.",
+)
+@click.option(
+    "--judged",
+    type=click.IntRange(min=1),
+    default=60,
+    show_default=True,
+    help="Drives to judge on.",
+)
 @console.examples(
     "OMP_NUM_THREADS=1 python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth"
 )
@@ -201,6 +246,7 @@ def main(out: Path, steps: int, drives: int, judged: int) -> None:
     from xdistill.teachers import mmseg_config
     from xdistill.teachers.mmseg import build
 
+    require_place(out)
     settings = Training(steps=steps, drives=drives)
     torch.manual_seed(settings.seed)
     model: Any = build(mmseg_config.load_config(CONFIG))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.score import confusion, measures, merge
+from xdistill.pipeline.street import train_teacher
 from xdistill.pipeline.street.examples import FRAMES, labelled_frames
 from xdistill.pipeline.street.train_teacher import (
     SIZE,
@@ -139,3 +140,27 @@ def test_the_training_command_writes_weights_that_load(tmp_path: Path) -> None:
     teacher = load_teacher(f"mmseg:street_ocrnet.py,{out}")
     assert teacher.label([np.zeros((*SIZE, 3), np.uint8)], ["k"]).classes.shape == (1, *SIZE)
     assert FRAMES * 2 >= Training().batch
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "nodir/own.pth"], "--out nodir/own.pth cannot be written"),
+        (["--out", "."], "--out . cannot be written (a folder)"),
+        (["--out", "own.pth", "--drives", "0"], "--drives"),
+        (["--out", "own.pth", "--drives", "1"], "--drives"),
+        (["--out", "own.pth", "--steps", "0"], "--steps"),
+        (["--out", "own.pth", "--judged", "0"], "--judged"),
+    ],
+)
+def test_what_cannot_succeed_is_refused_before_the_work(
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train_teacher, "labelled_frames", work)
+    result = CliRunner().invoke(main, options)
+    assert result.exit_code in (1, 2) and message in result.output
+    assert isinstance(result.exception, SystemExit)
