@@ -108,7 +108,7 @@ def segment_on(
         client: From ``connect``. Workers see the same data and store paths as this process.
         root: KITTI raw root.
         store: Path of the store, created already.
-        teacher: What to load on the workers.
+        teacher: What to load on the workers, which may have been started in another folder.
         tasks: From ``plan.make_plan``.
         outcome: Receives the counts and failures as tasks finish.
         batch_size: Frames the teacher sees at once.
@@ -121,7 +121,6 @@ def segment_on(
     """
     from distributed import as_completed
 
-    # Workers may have been started in another folder.
     same = root.absolute(), store.absolute(), teacher.placed(), batch_size, locking
     futures = {client.submit(_run_task, task, *same, retries=0, pure=False): task for task in tasks}
     for future in as_completed(futures):

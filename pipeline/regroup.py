@@ -125,6 +125,18 @@ def regroup(
         LabelStoreError: A class map does not match its checksum, or the store cannot be written.
     """
     written = 0
+    for task, done in _finished(store, scheme, tasks):
+        if done is None:
+            leave(len(task.frames))
+        written += done or 0
+        advance(len(task.frames))
+    return written
+
+
+def _finished(
+    store: LabelStore, scheme: Scheme, tasks: Sequence[RegroupTask]
+) -> Iterator[tuple[RegroupTask, int | None]]:
+    """The tasks as they are finished, with what ``_regroup_shard`` said."""
     # Decompression, look-up and writing all release the interpreter, so threads do. Each works
     # on one shard, which bounds the memory whatever the number of frames.
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -136,15 +148,9 @@ def regroup(
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                task = running.pop(future)
-                done = future.result()
-                if done is None:
-                    leave(len(task.frames))
-                written += done or 0
-                advance(len(task.frames))
+                yield running.pop(future), future.result()
                 for following in islice(waiting, 1):
                     running[pool.submit(_regroup_shard, store, scheme, following)] = following
-    return written
 
 
 def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int | None:

@@ -14,7 +14,7 @@ from xdistill.pipeline.choice import TeacherChoice, choose, teacher_options
 
 if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Camera, Frame
-    from xdistill.pipeline.plan import Plan, Task
+    from xdistill.pipeline.plan import Plan
     from xdistill.pipeline.segment import Outcome
     from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.leases import Locking
@@ -71,7 +71,6 @@ def segment(
     """
     from xdistill.pipeline.plan import make_plan, select_part
     from xdistill.pipeline.segment import Outcome
-    from xdistill.pipeline.store import LabelStore
 
     if dask and dask_workers:
         raise click.UsageError("--dask and --dask-workers exclude each other: give one of them")
@@ -82,40 +81,53 @@ def segment(
     plan = make_plan(data, frames, store=existing, arrays=arrays)
     share = replace(plan, tasks=select_part(plan.tasks, part))
     click.echo(_plan_text(share, part))
-    outcome = Outcome()
-    if not only_plan:
-        loaded = choice.load()
-        if existing is not None:
-            existing.require_teacher(teacher=loaded.record, fingerprint=loaded.fingerprint)
-        if share.tasks:
-            # Shares of a job array never meet in a shard: they can do without locks.
-            locking: Locking = "if available" if part else "required"
-            target = LabelStore.open_for_writing(
-                store, teacher=loaded.record, fingerprint=loaded.fingerprint, locking=locking
-            )
-            with console.progress(total=share.pending, unit="frame") as bar:
-                run = _Run(data=data, tasks=share.tasks, outcome=outcome, batch=batch_size, bar=bar)
-                if cluster := dask or dask_workers:
-                    run.on_cluster(store, choice, at=cluster, locking=locking)
-                else:
-                    run.here(target, loaded)
-    elif share.tasks:
+    if only_plan and share.tasks:
         click.echo(f"next: the same command without --plan writes them to {store}")
         return
+    outcome = Outcome()
+    if not only_plan:
+        run = _Run(data=data, store=store, share=share, outcome=outcome, batch=batch_size)
+        # Shares of a job array never meet in a shard: they can do without locks.
+        locking: Locking = "if available" if part else "required"
+        run.start(choice, existing, at=dask or dask_workers, locking=locking)
     _finish(plan, share, store, outcome, part=part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
-    """One run of the tasks, in this process or on a cluster."""
+    """One run of what is left of a share, in this process or on a cluster."""
 
     data: Path
-    tasks: "tuple[Task, ...]"
+    store: Path
+    share: "Plan"
     outcome: "Outcome"
     batch: int
-    bar: Any
 
-    def here(self, store: "LabelStore", teacher: "Teacher") -> None:
+    def start(
+        self,
+        choice: TeacherChoice,
+        existing: "LabelStore | None",
+        *,
+        at: str | int | None,
+        locking: "Locking",
+    ) -> None:
+        """Load the teacher, compare it with the store's own, and label what is left."""
+        from xdistill.pipeline.store import LabelStore
+
+        teacher = choice.load()
+        made_by: Any = {"teacher": teacher.record, "fingerprint": teacher.fingerprint}
+        if existing is not None:
+            existing.require_teacher(**made_by)
+        if not self.share.tasks:
+            return
+        target = LabelStore.open_for_writing(self.store, **made_by, locking=locking)
+        with console.progress(total=self.share.pending, unit="frame") as bar:
+            if at:
+                self.on_cluster(choice, at=at, locking=locking, bar=bar)
+            else:
+                self.here(target, teacher, bar)
+
+    def here(self, store: "LabelStore", teacher: "Teacher", bar: Any) -> None:
         from xdistill.pipeline.segment import segment as label
 
         with _told_when_interrupted(self.outcome):
@@ -123,14 +135,14 @@ class _Run:
                 self.data,
                 store,
                 teacher=teacher,
-                tasks=self.tasks,
+                tasks=self.share.tasks,
                 outcome=self.outcome,
                 batch_size=self.batch,
-                advance=self.bar.update,
+                advance=bar.update,
             )
 
     def on_cluster(
-        self, store: Path, choice: TeacherChoice, *, at: str | int, locking: "Locking"
+        self, choice: TeacherChoice, *, at: str | int, locking: "Locking", bar: Any
     ) -> None:
         from xdistill.pipeline.cluster import connect, segment_on
 
@@ -138,13 +150,13 @@ class _Run:
             segment_on(
                 client,
                 self.data,
-                store,
+                self.store,
                 teacher=choice,
-                tasks=self.tasks,
+                tasks=self.share.tasks,
                 outcome=self.outcome,
                 batch_size=self.batch,
                 locking=locking,
-                advance=self.bar.update,
+                advance=bar.update,
             )
 
 
