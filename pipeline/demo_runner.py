@@ -20,6 +20,8 @@ from xdistill.pipeline.demo_commands import Command, DemoError
 
 DONE = "done"
 """Folder of what is finished: one record a stage."""
+BEGUN = "begun"
+"""Folder of what was stopped: the seconds of earlier calls, a record a stage."""
 LOGS = "logs"
 POLL_S = 0.25
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left{postfix}"
@@ -60,7 +62,7 @@ class Stage:
 
 
 class Ledger:
-    """Which stages are finished, and how long each took: files that appear when a stage ends."""
+    """Which stages are finished or begun, and how long each took: files written when one ends."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +73,7 @@ class Ledger:
         Raises:
             DemoError: It was finished with other settings.
         """
-        path = self._path(stage)
+        path = self._path(DONE, stage)
         if not path.is_file():
             return None
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -85,16 +87,29 @@ class Ledger:
         return float(content["seconds"])
 
     def finish(self, stage: Stage, seconds: float) -> None:
-        """Record that the stage is finished."""
-        path = self._path(stage)
+        """Record that the stage is finished, after these seconds and those of earlier calls."""
+        self._write(DONE, stage, self._spent(stage) + seconds)
+
+    def stop(self, stage: Stage, seconds: float) -> None:
+        """Record that the stage was stopped after these seconds and those of earlier calls."""
+        self._write(BEGUN, stage, self._spent(stage) + seconds)
+
+    def _spent(self, stage: Stage) -> float:
+        """Seconds of earlier calls that were stopped; none where their settings were others."""
+        path = self._path(BEGUN, stage)
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return float(content["seconds"]) if content.get("record") == stage.record else 0.0
+
+    def _write(self, kind: str, stage: Stage, seconds: float) -> None:
+        path = self._path(kind, stage)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(path.name + ".partial")
         content = {"record": stage.record, "seconds": round(seconds, 2)}
         aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         aside.replace(path)
 
-    def _path(self, stage: Stage) -> Path:
-        return self.folder / DONE / f"{stage.name}.json"
+    def _path(self, kind: str, stage: Stage) -> Path:
+        return self.folder / kind / f"{stage.name}.json"
 
 
 def run_stages(stages: Sequence[Stage], folder: Path) -> dict[str, float]:
@@ -124,7 +139,13 @@ def run_stages(stages: Sequence[Stage], folder: Path) -> dict[str, float]:
                 console.note(f"{heading}: done before")
                 continue
             _announce(bar, heading, stage)
-            taken = _run(stage, folder, bar=bar, before=before)
+            start = time.monotonic()
+            try:
+                _run(stage, folder, bar=bar, before=before)
+            except BaseException:
+                ledger.stop(stage, time.monotonic() - start)
+                raise
+            taken = time.monotonic() - start
             ledger.finish(stage, taken)
             before += stage.seconds
             _advance(bar, before, f"{stage.name} took {taken:.0f} s")
@@ -143,8 +164,8 @@ def _advance(bar: Any, seconds: float, text: str) -> None:
     bar.update(max(0, round(seconds) - bar.n))
 
 
-def _run(stage: Stage, folder: Path, *, bar: Any, before: float) -> float:
-    """One stage; returns its seconds."""
+def _run(stage: Stage, folder: Path, *, bar: Any, before: float) -> None:
+    """One stage."""
     start = time.monotonic()
     if stage.work is not None:
         stage.work()
@@ -156,7 +177,6 @@ def _run(stage: Stage, folder: Path, *, bar: Any, before: float) -> float:
             _advance(bar, before + share * stage.seconds, stage.name)
             time.sleep(POLL_S)
         _refuse_failure(stage, running, logs)
-    return time.monotonic() - start
 
 
 def _share(stage: Stage, elapsed: float) -> float:

@@ -56,6 +56,25 @@ def test_a_failure_is_shown_and_the_next_call_goes_on_there(tmp_path: Path) -> N
     assert trace.read_text() == "12"
 
 
+def test_seconds_of_earlier_calls_count(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    slow = (
+        f"import os, sys, time; os.path.exists({str(ready)!r}) or (time.sleep(1), sys.exit('no'))"
+    )
+    for _ in range(2):
+        with pytest.raises(DemoError, match="status 1"):
+            run_stages([stage("one", slow)], tmp_path)
+    ready.touch()
+    assert 2 < run_stages([stage("one", slow)], tmp_path)["one"] < 20
+
+
+def test_seconds_of_other_settings_do_not_count(tmp_path: Path) -> None:
+    ledger, one = Ledger(tmp_path), stage("one", "pass")
+    ledger.stop(stage("one", "pass", settings=("seed 1",)), 1000)
+    ledger.finish(one, 2)
+    assert ledger.seconds(one) == 2
+
+
 def test_when_one_command_fails_the_other_is_stopped(tmp_path: Path) -> None:
     late = tmp_path / "late"
     sleeper = f"import time; time.sleep(20); {append(late, 'x')}"
