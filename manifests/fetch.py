@@ -1,10 +1,13 @@
 """Published files by address and sha256: fetched once into the cache folder, resumable."""
 
+import fcntl
 import hashlib
 import os
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from xdistill.manifests.errors import FetchError
@@ -32,7 +35,8 @@ def fetch(address: str, target: Path, *, sha256: str | None) -> Path:
     """Return ``target``, downloading it from ``address`` if it is not there yet.
 
     A broken download leaves ``<target>.part`` and is continued by the next call. The file takes
-    its name only after its checksum was found right.
+    its name only after its checksum was found right. Of several processes that want the same file
+    one downloads it, and the others wait; ``<target>.lock`` stays behind.
 
     Args:
         address: Where the file is published (http, https or file).
@@ -44,27 +48,45 @@ def fetch(address: str, target: Path, *, sha256: str | None) -> Path:
             to write to.
     """
     if not target.is_file():
-        part = target.with_name(target.name + ".part")
-        _make_folder(target.parent)
-        _download(address, part, target)
-        _check(part, sha256, address)
-        os.replace(part, target)
-        if sha256 is None:
-            print(f"{target.name}: sha256 {sha256_of(target)} (recorded none)", file=sys.stderr)
-    else:
-        _check(target, sha256, address)
+        with _locked(target):
+            # Another process may have fetched it while this one waited for the lock.
+            if not target.is_file():
+                part = target.with_name(target.name + ".part")
+                _download(address, part, target)
+                _check(part, sha256, address)
+                os.replace(part, target)
+                if sha256 is None:
+                    digest = sha256_of(target)
+                    print(f"{target.name}: sha256 {digest} (recorded none)", file=sys.stderr)
+                return target
+    _check(target, sha256, address)
     return target
 
 
-def _make_folder(folder: Path) -> None:
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Hold ``<target>.lock``, in a folder that is made if need be."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(target.with_name(target.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise FetchError(
-            f"the folder for fetched files cannot be made ({error.strerror})",
-            where=folder,
-            remedy="set XDISTILL_CACHE to a folder that can be written",
-        ) from error
+        raise _unusable(target.parent, error) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise _unusable(target.parent, error) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def _unusable(folder: Path, error: OSError) -> FetchError:
+    return FetchError(
+        f"the folder for fetched files cannot be made, written or locked ({error.strerror})",
+        where=folder,
+        remedy="set XDISTILL_CACHE to a folder that can be written, on a disk with file locks",
+    )
 
 
 def _check(path: Path, sha256: str | None, address: str) -> None:

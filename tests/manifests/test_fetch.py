@@ -1,9 +1,12 @@
 """Downloads: checksum, resume, wrong file, no network; against a server on the loopback."""
 
+import fcntl
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT; /short breaks off half way, /plain ignores Range."""
+    """Serves CONTENT; /short breaks off half way, /plain ignores Range, /slow pauses."""
 
     requests: list[str] = []
 
@@ -36,7 +39,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if self.path == "/short" else body)
+        half = len(body) // 2
+        self.wfile.write(body[:half])
+        if self.path == "/slow":
+            time.sleep(0.3)
+        if self.path != "/short":
+            self.wfile.write(body[half:])
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -44,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    http = HTTPServer(("127.0.0.1", 0), Handler)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{http.server_port}"
@@ -60,6 +68,25 @@ def test_fetched_once(server: str, tmp_path: Path) -> None:
     assert target.read_bytes() == CONTENT
     fetch(f"{server}/whole", target, sha256=SHA256)
     assert len(Handler.requests) == 1
+
+
+def test_of_several_at_once_one_downloads(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    Handler.requests.clear()
+    with ThreadPoolExecutor(3) as pool:
+        paths = pool.map(lambda _: fetch(f"{server}/slow", target, sha256=SHA256), range(3))
+    assert list(paths) == [target] * 3
+    assert target.read_bytes() == CONTENT
+    assert Handler.requests == ["/slow None"]
+
+
+def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(FetchError, match=r"(?s)Function not implemented.*XDISTILL_CACHE"):
+        fetch("http://127.0.0.1:9/x", tmp_path / "file.bin", sha256=SHA256)
 
 
 @pytest.mark.parametrize("path", ["whole", "plain"])
