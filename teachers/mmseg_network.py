@@ -88,7 +88,7 @@ class MmsegNetwork(Network):
         meta = ready["data_samples"][0].metainfo
         padding = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
         inputs: Tensor = ready["inputs"]
-        self._check_divisor(inputs.shape[2], inputs.shape[3])
+        self._check_divisor(inputs.shape[2], inputs.shape[3], scale)
         return Prepared(inputs=inputs, padding=tuple(padding))
 
     def logits(
@@ -109,24 +109,47 @@ class MmsegNetwork(Network):
         if "x" in self._input_size:
             width, height = parse_size(self._input_size, option="--input-size")
             for scale in self._scales:
-                self._check_divisor(round((height or width) * scale), round(width * scale))
+                self._check_divisor(round((height or width) * scale), round(width * scale), scale)
 
-    def _check_divisor(self, height: int, width: int) -> None:
+    def _check_divisor(self, height: int, width: int, scale: float) -> None:
+        """Refuse a network input, ``scale`` times the chosen size, that the backbone fails at."""
         name = self._config.model.backbone.type
         divisor = SIZE_DIVISOR_PX.get(name, 1)
-        if self._window is not None:
-            height, width = min(height, self._window[0]), min(width, self._window[1])
-        if height % divisor or width % divisor:
-            raise TeacherError(
-                f"a network input of {width}x{height} for {name}",
-                expected=f"multiples of {divisor}: mmsegmentation's {name} fails at other sizes",
-                where="--input-size",
-                remedy=f"--input-size {_multiple(width, divisor)}x{_multiple(height, divisor)}",
-            )
+        tall, wide = self._window[:2] if self._window else (height, width)
+        taken = min(height, tall), min(width, wide)
+        if not any(side % divisor for side in taken):
+            return
+        if (tall < height and tall % divisor) or (wide < width and wide % divisor):
+            where, remedy = "--window", _divisible("--window", (wide, tall), divisor, (1.0,))
+        else:
+            where = "--input-size" if scale == 1.0 else f"--input-size at --scales {scale:g}"
+            sides = round(width / scale), round(height / scale)
+            remedy = _divisible("--input-size", sides, divisor, self._scales)
+        raise TeacherError(
+            f"a network input of {taken[1]}x{taken[0]} for {name}",
+            expected=f"multiples of {divisor}: mmsegmentation's {name} fails at other sizes",
+            where=where,
+            remedy=remedy,
+        )
 
 
-def _multiple(side: int, divisor: int) -> int:
-    return max(1, round(side / divisor)) * divisor
+def _divisible(
+    option: str, size: tuple[int, int], divisor: int, scales: tuple[float, ...]
+) -> str:
+    """The option with the nearest width and height that divide at every scale."""
+    nearest = []
+    for side in size:
+        # Some scales fit enormous sizes alone: no advice to anybody.
+        multiples = range(divisor, 4 * max(side, divisor) + 1, divisor)
+        fitting = [
+            multiple
+            for multiple in multiples
+            if not any(round(multiple * scale) % divisor for scale in scales)
+        ]
+        if not fitting:
+            return "other --scales, such as 0.5,1,2"
+        nearest.append(min(fitting, key=lambda multiple: abs(multiple - side)))
+    return f"{option} {nearest[0]}x{nearest[1]}"
 
 
 def _compose(config: Any, input_size: str, scale: float) -> Any:

@@ -81,6 +81,20 @@ class NetworkTeacher:
         }
         self.fingerprint = fingerprint_of(self.record)
 
+    def check_size(self, height: int, width: int) -> None:
+        """Find out, without running the network, whether it takes frames of this size.
+
+        Args:
+            height: Of the frames, in pixels.
+            width: Of the frames, in pixels.
+
+        Raises:
+            TeacherError: It does not, under these settings.
+        """
+        blank = np.zeros((height, width, 3), np.uint8)
+        for scale in self._scales:
+            self._network.prepare(blank, scale)
+
     def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
         """Label frames of one size.
 

@@ -142,25 +142,45 @@ def augmented(
     }
 
 
-@pytest.mark.parametrize("size", ["640x190", "native", "600"])
+@pytest.mark.parametrize(
+    ("size", "remedy"), [("640x190", "640x192"), ("native", "1216x384"), ("600", "576x192")]
+)
 def test_pidnet_sizes_that_it_fails_at_are_refused(
-    size: str, checkpoints: Checkpoints, frames: list[NDArray[np.uint8]]
+    size: str, remedy: str, checkpoints: Checkpoints, frames: list[NDArray[np.uint8]]
 ) -> None:
     settings = TeacherSettings(input_size=size)
-    with pytest.raises(TeacherError, match=r"for PIDNet\n.*multiples of 64(.|\n)*--input-size \d"):
-        teacher = load_teacher(f"mmseg:{PIDNET},{checkpoints(PIDNET)}", settings=settings)
+    told = rf"for PIDNet\n.*multiples of 64(.|\n)*where: --input-size\n.*--input-size {remedy}$"
+    with pytest.raises(TeacherError, match=told):
+        teacher: Any = load_teacher(f"mmseg:{PIDNET},{checkpoints(PIDNET)}", settings=settings)
         assert size != "640x190", "known before any frame is read"
+        with pytest.raises(TeacherError, match=told):
+            teacher.check_size(*frames[0].shape[:2])
         teacher.label(frames, ["a", "b"])
 
 
+def test_size_that_pidnet_takes_passes_the_check(checkpoints: Checkpoints) -> None:
+    spec = f"mmseg:{PIDNET},{checkpoints(PIDNET)}"
+    teacher: Any = load_teacher(spec, settings=TeacherSettings(input_size="640"))
+    teacher.check_size(384, 1280)
+
+
 @pytest.mark.parametrize(
-    "choice", [{"scales": (1.0, 0.75)}, {"window": "96x96"}, {"window": "640x100"}]
+    ("choice", "where", "remedy"),
+    [
+        ({"scales": (1.0, 0.75)}, "--input-size at --scales 0.75", "--input-size 512x256"),
+        ({"scales": (1.0, 0.37)}, "--input-size at --scales 0.37", "other --scales"),
+        ({"window": "96x96"}, "--window", "--window 64x64"),
+        ({"window": "640x100"}, "--window", "--window 640x128"),
+        ({"window": "640x100", "scales": (0.5, 2.0)}, "--input-size at --scales 0.5",
+         "--input-size 640x128"),
+    ],
 )
 def test_pidnet_scales_and_windows_that_it_fails_at_are_refused_at_once(
-    choice: dict[str, Any], checkpoints: Checkpoints
+    choice: dict[str, Any], where: str, remedy: str, checkpoints: Checkpoints
 ) -> None:
     settings = TeacherSettings(input_size="640x192", **choice)
-    with pytest.raises(TeacherError, match="multiples of 64"):
+    told = rf"multiples of 64(.|\n)*where: {where}\n  what to do: {remedy}"
+    with pytest.raises(TeacherError, match=told):
         load_teacher(f"mmseg:{PIDNET},{checkpoints(PIDNET)}", settings=settings)
 
 
