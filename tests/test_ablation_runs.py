@@ -135,6 +135,55 @@ def test_abs_rel_of_each_group_by_hand(module: Any, tmp_path: Path) -> None:
     assert background is None and ground == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--processes", "0"],
+        ["--seeds", "1"],
+        ["--seeds", *map(str, range(22))],
+        ["--seeds", "1", "1", "2"],
+    ],
+)
+def test_what_would_fail_after_the_trainings_is_refused(
+    module: Any, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        module("ablation").parse_options(words)
+    assert f"error: {words[0]}" in capsys.readouterr().err
+    assert len(module("ablation").parse_options(["--seeds", *map(str, range(21))]).seeds) == 21
+
+
+def test_kept_runs_of_other_settings_are_refused(module: Any, street: Path, tmp_path: Path) -> None:
+    ablation, run = module("ablation"), module("ablation_run")
+    planned = ablation.Run(variant="baseline", seed=1, split="test", changes=tuple(STEPS))
+    folder = tmp_path / planned.name
+    run.run(
+        folder, street=street, recipe="street", variant="baseline", seed=1, split="test",
+        changes=STEPS,
+    )  # fmt: skip
+    ablation.refuse_others([planned], tmp_path)
+    path = folder / "scores.json"
+    content = json.loads(path.read_text())
+    content["settings"]["recipe"]["lr"] *= 2
+    path.write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match="of other settings"):
+        ablation.refuse_others([planned], tmp_path)
+
+
+def test_the_street_is_asked_for_even_where_all_its_folders_are(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ablation = module("ablation")
+    called = []
+    monkeypatch.setattr(ablation.subprocess, "run", lambda words, **_: called.append(words))
+    for number in range(ablation.DRIVES):
+        (tmp_path / "street" / "2000_01_01" / f"2000_01_01_drive_{number:04d}_sync").mkdir(
+            parents=True
+        )
+    ablation.make_street(tmp_path)
+    assert [words[3] for words in called] == ["street"]
+
+
 @pytest.mark.parametrize("validate", [[], ["--validate"]])
 def test_changes_of_the_command_line_win(module: Any, validate: list[str]) -> None:
     ablation, run = module("ablation"), module("ablation_run")

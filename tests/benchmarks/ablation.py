@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ablation_statistics import NOTHING, Difference, paired
+from ablation_statistics import NOTHING, T_975, Difference, paired
 
 DRIVES, FRAMES, SIZE, STREET_SEED = 60, 10, "192x64", 0
 RECIPE = "street"
@@ -57,6 +57,7 @@ def main() -> None:
     start = time.monotonic()
     make_street(options.out)
     runs = planned_runs(options)
+    refuse_others(runs, options.out)
     finish(runs, options.out, processes=options.processes)
     scores = {run: read_scores(options.out, run) for run in runs}
     text = validation_text(scores) if options.validate else ablation_text(scores)
@@ -75,20 +76,24 @@ def planned_runs(options: argparse.Namespace) -> list[Run]:
 
 
 def parse_options(words: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """The command line; what would fail after the trainings is refused here."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     parser.add_argument("--processes", type=int, default=2, help="trainings at the same time")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(TEST_SEEDS))
     parser.add_argument("--validate", action="store_true", help="validation seed and drives only")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if options.processes < 1:
+        parser.error(f"--processes {options.processes}: give 1 or more")
+    if len(set(options.seeds)) != len(options.seeds) or len(options.seeds) - 1 not in T_975:
+        most = max(T_975) + 1
+        parser.error(f"--seeds: {len(options.seeds)} given, expected 2 to {most} different ones")
+    return options
 
 
 def make_street(out: Path) -> None:
-    """Render the street where it is missing."""
-    if sum(1 for _ in (out / "street").glob("*/*_sync")) == DRIVES:
-        return
+    """Render what is missing of the street; the command refuses a street of other settings."""
     out.mkdir(parents=True, exist_ok=True)
     words = f"--drives {DRIVES} --frames {FRAMES} --size {SIZE} --seed {STREET_SEED}"
     program = "from xdistill.pipeline.cli import main; main()"
@@ -114,6 +119,21 @@ def test_runs(seeds: Sequence[int], changes: tuple[str, ...]) -> list[Run]:
         Run(variant=variant, seed=seed, split="test", changes=changes)
         for variant, seed in (*pairs, *controls)
     ]
+
+
+def refuse_others(runs: Sequence[Run], out: Path) -> None:
+    """Stop where a kept run's settings are not those that it would have now."""
+    # Here, because it loads PyTorch, which takes seconds.
+    from ablation_run import full_settings, settings
+
+    for run in runs:
+        path = out / run.name / SCORES
+        recipe = settings(RECIPE, run.variant, list(run.changes))
+        wanted = full_settings(recipe, variant=run.variant, seed=run.seed, split=run.split)
+        if path.is_file() and json.loads(path.read_text()).get("settings") != wanted:
+            raise SystemExit(
+                f"{path} is of other settings: remove its folder or give another --out"
+            )
 
 
 def finish(runs: Sequence[Run], out: Path, *, processes: int) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ def run(
     """Train, score, and write ``scores.json``, which makes the run finished."""
     torch.set_num_threads(1)
     seeds = streams(seed)
-    training = new_run(settings(recipe, variant, changes), variant, seeds)
+    chosen = settings(recipe, variant, changes)
+    training = new_run(chosen, variant, seeds)
     labels = None
     frames = read_split(street / "splits" / "train.txt")
     if variant != "baseline":
@@ -95,12 +96,17 @@ def run(
     train(training, Job(run=folder, dataset=dataset, validation=None, stop=steps))
     save_checkpoint(folder, training)
     content = {
-        "variant": variant, "seed": seed, "split": split,
+        "settings": full_settings(chosen, variant=variant, seed=seed, split=split),
         "cpu_seconds": time.process_time() - start,
         "depth_digest": depth_digest(training), **score(training, street, split, folder),
     }  # fmt: skip
     (folder / SCORES).write_text(json.dumps(content) + "\n")
     return content
+
+
+def full_settings(recipe: Recipe, *, variant: str, seed: int, split: str) -> dict[str, Any]:
+    """All that decides a run's numbers, as ``scores.json`` keeps it."""
+    return {"variant": variant, "seed": seed, "split": split, "recipe": asdict(recipe)}
 
 
 def depth_digest(training: Training) -> str:
