@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import http.client
 import os
 import sys
 import urllib.error
@@ -111,15 +112,18 @@ def _download(address: str, part: Path, target: Path) -> None:
             resumed = offset and getattr(answer, "status", None) == 206
             expected = int(answer.headers.get("Content-Length") or 0) + (offset if resumed else 0)
             with part.open("ab" if resumed else "wb") as file:
-                while block := answer.read(BLOCK_BYTES):
+                # read1, as read would lose what came of the last block of a cut answer.
+                while block := answer.read1(BLOCK_BYTES):
                     file.write(block)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # Nothing is left to send: the part is already whole.
             return
         raise _unavailable(address, target, str(error)) from error
-    except OSError as error:
-        raise _unavailable(address, target, str(error)) from error
+    except (OSError, http.client.HTTPException) as error:
+        # Some of http.client's exceptions have no text of their own.
+        reason = str(error) or type(error).__name__
+        raise _unavailable(address, target, reason) from error
     size = part.stat().st_size
     if expected and size != expected:
         raise FetchError(
@@ -135,5 +139,6 @@ def _unavailable(address: str, target: Path, reason: str) -> FetchError:
         f"{target.name} is not on this machine and could not be fetched ({reason})",
         expected=f"the file published at {address}",
         where=target,
-        remedy=f"fetch it on a machine with a network and put it at {target}",
+        remedy="run again (what came so far is kept), or fetch it on a machine with a network and "
+        f"put it at {target}",
     )

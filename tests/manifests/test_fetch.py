@@ -15,20 +15,36 @@ from xdistill.manifests.errors import FetchError
 from xdistill.manifests.fetch import cache_folder, fetch
 
 CONTENT = bytes(range(256)) * 4096
+CUT = 300_001
+"""Bytes that /chunked sends."""
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT; /short breaks off half way, /plain ignores Range, /slow pauses."""
+    """Serves CONTENT; /short breaks off half way, /plain ignores Range, /slow pauses.
 
+    /chunked breaks off within a chunk, /foreign is not HTTP.
+    """
+
+    protocol_version = "HTTP/1.1"
     requests: list[str] = []
 
     def do_GET(self) -> None:
         start = 0
         asked = self.headers.get("Range")
+        self.close_connection = True
         self.requests.append(f"{self.path} {asked}")
         if self.path == "/missing":
             self.send_error(404)
+            return
+        if self.path == "/foreign":
+            self.wfile.write(b"SSH-2.0-other\r\n")
+            return
+        if self.path == "/chunked":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(f"{len(CONTENT):x}\r\n".encode() + CONTENT[:CUT])
             return
         if asked and self.path != "/plain":
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
@@ -100,6 +116,26 @@ def test_a_broken_download_is_continued(server: str, tmp_path: Path, path: str) 
     fetch(f"{server}/{path}", target, sha256=SHA256)
     assert Handler.requests == [f"/{path} bytes={len(CONTENT) // 2}-"]
     assert target.read_bytes() == CONTENT
+
+
+def test_a_cut_chunked_answer_is_continued(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    with pytest.raises(FetchError, match=r"(?s)IncompleteRead.*run again"):
+        fetch(f"{server}/chunked", target, sha256=SHA256)
+    assert not target.exists()
+    Handler.requests.clear()
+    fetch(f"{server}/whole", target, sha256=SHA256)
+    assert Handler.requests == [f"/whole bytes={CUT}-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_an_answer_that_is_not_http(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    part = tmp_path / "file.bin.part"
+    part.write_bytes(CONTENT[:CUT])
+    with pytest.raises(FetchError, match="SSH-2.0-other"):
+        fetch(f"{server}/foreign", target, sha256=SHA256)
+    assert part.read_bytes() == CONTENT[:CUT]
 
 
 def test_a_whole_part_needs_no_more_bytes(server: str, tmp_path: Path) -> None:
