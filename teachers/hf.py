@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, float32
 
 from xdistill.manifests.errors import FetchError
 from xdistill.manifests.fetch import cache_folder, sha256_of
@@ -131,6 +131,7 @@ def _load(folder: Path) -> Scores:
             model, report = getattr(transformers, family).from_pretrained(
                 folder,
                 use_safetensors=True,
+                dtype=float32,  # However it is stored: frames come in float32.
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # Reported with the other keys, and refused below.
             )

@@ -208,6 +208,24 @@ def test_network_input(
     assert tuple(teacher._network.prepare(frame, scale).inputs.shape[2:]) == expected
 
 
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_model_stored_in_half_precision(
+    precision: torch.dtype, tmp_path: Path, frame: NDArray[np.uint8]
+) -> None:
+    folder = segformer(tmp_path / "model")
+    model = transformers.AutoModelForSemanticSegmentation.from_pretrained(folder)
+    model.to(precision).save_pretrained(folder)
+    teacher: Any = load_teacher(f"hf:{folder}")
+    assert {parameter.dtype for parameter in model.parameters()} == {precision}
+    model.float().save_pretrained(tmp_path / "whole")
+    (tmp_path / "whole" / "preprocessor_config.json").write_bytes(
+        (folder / "preprocessor_config.json").read_bytes()
+    )
+    whole = load_teacher(f"hf:{tmp_path / 'whole'}")
+    found, expected = (one.label([frame], ["a"]).classes for one in (teacher, whole))
+    assert np.array_equal(found, expected) and len(np.unique(found)) >= 3
+
+
 def test_near_exact_engine(tmp_path: Path, frame: NDArray[np.uint8]) -> None:
     folder = segformer(tmp_path / "model")
     exact, fused = (
