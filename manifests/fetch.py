@@ -32,7 +32,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(address: str, target: Path, *, sha256: str | None) -> Path:
+def fetch(address: str, target: Path, *, sha256: str | None, record: Path | None = None) -> Path:
     """Return ``target``, downloading it from ``address`` if it is not there yet.
 
     A broken download leaves ``<target>.part`` and is continued by the next call. The file takes
@@ -43,6 +43,8 @@ def fetch(address: str, target: Path, *, sha256: str | None) -> Path:
         address: Where the file is published (http, https or file).
         target: Where it belongs on this machine.
         sha256: The expected digest; None accepts any and prints the one found, to be recorded.
+        record: The file on this machine that ``sha256`` was read from, if it is not a published
+            one; named where the digests differ, as the record itself may be of a wrong file.
 
     Raises:
         FetchError: No network, an incomplete download, another sha256 than expected, or no folder
@@ -54,13 +56,13 @@ def fetch(address: str, target: Path, *, sha256: str | None) -> Path:
             if not target.is_file():
                 part = target.with_name(target.name + ".part")
                 _download(address, part, target)
-                _check(part, sha256, address)
+                _check(part, sha256, address, record)
                 os.replace(part, target)
                 if sha256 is None:
                     digest = sha256_of(target)
                     print(f"{target.name}: sha256 {digest} (recorded none)", file=sys.stderr)
                 return target
-    _check(target, sha256, address)
+    _check(target, sha256, address, record)
     return target
 
 
@@ -90,14 +92,16 @@ def _unusable(folder: Path, error: OSError) -> FetchError:
     )
 
 
-def _check(path: Path, sha256: str | None, address: str) -> None:
+def _check(path: Path, sha256: str | None, address: str, record: Path | None) -> None:
     found = sha256_of(path)
     if sha256 is not None and found != sha256:
+        doubt = f"; if the record is of a wrong file, delete {record} too" if record else ""
         raise FetchError(
             f"sha256 {found}",
             expected=f"sha256 {sha256}",
             where=path,
-            remedy=f"delete this file and run again, or put the right one from {address} there",
+            remedy=f"delete this file and run again, or put the right one from {address} there"
+            + doubt,
         )
 
 
@@ -117,8 +121,12 @@ def _download(address: str, part: Path, target: Path) -> None:
                     file.write(block)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # Nothing is left to send: the part is already whole.
-            return
+        if error.code == 416 and offset:
+            # Nothing is left to send: the part is whole, or else not of this file.
+            if error.headers.get("Content-Range") == f"bytes */{offset}":
+                return
+            part.unlink()
+            return _download(address, part, target)
         raise _unavailable(address, target, str(error)) from error
     except (OSError, http.client.HTTPException) as error:
         # Some of http.client's exceptions have no text of their own.

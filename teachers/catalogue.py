@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from xdistill.manifests import loader
-from xdistill.manifests.errors import ManifestError
+from xdistill.manifests.errors import FetchError, ManifestError
 from xdistill.manifests.fetch import cache_folder, fetch, sha256_of
 from xdistill.teachers.mmseg_config import PACKAGED
+from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 
 PACKAGED_ADDRESS = "package:"
@@ -79,19 +80,45 @@ def weights_path(known: TeacherEntry) -> Path:
 def fetch_weights(known: TeacherEntry) -> Path:
     """The weights' file, downloaded if it is not there yet, and checked.
 
-    Where no digest is published, the one found first is kept beside the file and checked from
-    then on.
+    Where no digest is published, that of the first file that reads as a checkpoint is kept beside
+    it and checked from then on.
 
     Raises:
-        FetchError: No network, an incomplete download, or another digest than expected.
+        FetchError: No network, an incomplete download, another digest than expected, or no
+            checkpoint at all.
     """
     target = weights_path(known)
+    if known.sha256:
+        return fetch(known.address, target, sha256=known.sha256)
     record = target.with_name(f"{target.name}.sha256")
-    recorded = record.read_text("ascii").strip() if record.is_file() else None
-    expected = known.sha256 or recorded
-    path = fetch(known.address, target, sha256=expected)
-    if expected is None:
+    # An empty record is one that another process has only begun to write.
+    recorded = record.read_text("ascii").strip() or None if record.is_file() else None
+    path = fetch(known.address, target, sha256=recorded, record=record)
+    if recorded is None:
+        _require_checkpoint(path, known.address)
         digest = sha256_of(path)
         record.write_text(f"{digest}\n", "ascii")
         print(f"recorded in {record}, and checked from now on", file=sys.stderr)
     return path
+
+
+def _require_checkpoint(path: Path, address: str) -> None:
+    """Refuse what a server or a network's sign-in page sent instead of the weights."""
+    # It imports torch, which a list of the teachers need not wait for.
+    from xdistill.teachers.checkpoint import read_checkpoint
+
+    try:
+        read_checkpoint(path)
+    except TeacherError as error:
+        reason = str(error).splitlines()[0]
+        raise FetchError(
+            f"{path.name} is no checkpoint: it begins with {_beginning(path)!r} ({reason})",
+            expected="a file of tensors as torch.save writes it",
+            where=path,
+            remedy=f"delete this file and run again, or put the right one from {address} there",
+        ) from error
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)

@@ -49,7 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         if asked and self.path != "/plain":
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= len(CONTENT):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.end_headers()
                 return
         body = CONTENT[start:]
         self.send_response(206 if start else 200)
@@ -141,6 +143,14 @@ def test_an_answer_that_is_not_http(server: str, tmp_path: Path) -> None:
 def test_a_whole_part_needs_no_more_bytes(server: str, tmp_path: Path) -> None:
     target = tmp_path / "file.bin"
     (tmp_path / "file.bin.part").write_bytes(CONTENT)
+    Handler.requests.clear()
+    assert fetch(f"{server}/whole", target, sha256=SHA256).read_bytes() == CONTENT
+    assert Handler.requests == [f"/whole bytes={len(CONTENT)}-"]
+
+
+def test_a_part_longer_than_the_file_is_discarded(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    (tmp_path / "file.bin.part").write_bytes(CONTENT + b"more")
     assert fetch(f"{server}/whole", target, sha256=SHA256).read_bytes() == CONTENT
 
 

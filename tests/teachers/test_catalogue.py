@@ -2,10 +2,12 @@
 
 import hashlib
 import importlib.util
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from xdistill.manifests import loader
 from xdistill.manifests.errors import FetchError, ManifestError
@@ -13,7 +15,8 @@ from xdistill.teachers import catalogue, mmseg_config
 from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
 
-WEIGHTS = b"not a network, but bytes with a digest"
+PAGE = b"<!DOCTYPE html><title>Sign in</title>"
+"""What a network with a sign-in page sends for any address."""
 NAMES = {
     "ocrnet-hr48",
     "hrnet-ocr-official",
@@ -25,6 +28,16 @@ NAMES = {
     "fcn-hr18s",
     "street",
 }
+
+
+def saved(**options: bool) -> bytes:
+    """A checkpoint of one tensor as torch.save writes it."""
+    file = io.BytesIO()
+    torch.save({"state_dict": {"weight": torch.ones(2)}}, file, **options)
+    return file.getvalue()
+
+
+WEIGHTS = saved()
 
 
 @pytest.fixture
@@ -77,10 +90,62 @@ def test_first_download_is_recorded_and_checked_from_then_on(
         catalogue.fetch_weights(published)
 
 
+@pytest.mark.parametrize("wrong", [PAGE, WEIGHTS[:-30], b""], ids=["page", "cut", "empty"])
+def test_what_is_no_checkpoint_is_refused_and_not_recorded(
+    published: catalogue.TeacherEntry, tmp_path: Path, wrong: bytes
+) -> None:
+    source, path = tmp_path / "published.pth", catalogue.weights_path(published)
+    source.write_bytes(wrong)
+    for _ in range(2):
+        with pytest.raises(FetchError, match="is no checkpoint: it begins with") as caught:
+            catalogue.fetch_weights(published)
+    assert repr(wrong[:16]) in str(caught.value) and str(path) in str(caught.value)
+    assert "delete this file and run again" in str(caught.value)
+    assert not path.with_name("small.pth.sha256").exists()
+    source.write_bytes(WEIGHTS)
+    path.unlink()
+    assert catalogue.fetch_weights(published).read_bytes() == WEIGHTS
+
+
+def test_a_checkpoint_of_old_torch_is_recorded(
+    published: catalogue.TeacherEntry, tmp_path: Path
+) -> None:
+    legacy = saved(_use_new_zipfile_serialization=False)
+    (tmp_path / "published.pth").write_bytes(legacy)
+    path = catalogue.fetch_weights(published)
+    digest = hashlib.sha256(legacy).hexdigest()
+    assert path.with_name("small.pth.sha256").read_text() == f"{digest}\n"
+
+
+def test_a_record_of_a_wrong_file_is_named_and_can_be_deleted(
+    published: catalogue.TeacherEntry,
+) -> None:
+    path = catalogue.weights_path(published)
+    record = path.with_name("small.pth.sha256")
+    path.parent.mkdir(parents=True)
+    record.write_text(f"{hashlib.sha256(PAGE).hexdigest()}\n")
+    with pytest.raises(FetchError, match="delete .*small.pth.sha256 too") as caught:
+        catalogue.fetch_weights(published)
+    assert str(record) in str(caught.value)
+    record.unlink()
+    assert catalogue.fetch_weights(published).read_bytes() == WEIGHTS
+    assert record.is_file()
+
+
+def test_an_empty_record_is_written_again(published: catalogue.TeacherEntry) -> None:
+    path = catalogue.fetch_weights(published)
+    record = path.with_name("small.pth.sha256")
+    recorded = record.read_text()
+    record.write_text("")
+    assert catalogue.fetch_weights(published) == path
+    assert record.read_text() == recorded
+
+
 def test_published_digest_is_held_to(published: catalogue.TeacherEntry) -> None:
     wrong = replace(published, sha256="0" * 64)
-    with pytest.raises(FetchError, match="expected: sha256 0000"):
+    with pytest.raises(FetchError, match="expected: sha256 0000") as caught:
         catalogue.fetch_weights(wrong)
+    assert ".pth.sha256" not in str(caught.value)
     assert not catalogue.weights_path(wrong).exists()
 
 
