@@ -1,14 +1,11 @@
 """What can be told before the first stage: a recipe, teacher or seed that cannot go well."""
 
-from typing import TYPE_CHECKING
-
 from xdistill.manifests import loader
 from xdistill.manifests.errors import ManifestError
 from xdistill.pipeline.demo_commands import DemoError
 from xdistill.pipeline.demo_stages import RUNS, Settings, changes_of, recipe_of
-
-if TYPE_CHECKING:
-    from xdistill.train.recipe import Recipe
+from xdistill.train.recipe import Recipe
+from xdistill.train.recipe_file import load_recipe
 
 SEEDS = 2**32
 """Seeds of a street are smaller."""
@@ -22,8 +19,6 @@ def own_steps(recipe: str) -> int:
         RecipeError: A key that cannot be.
         DemoError: It counts epochs.
     """
-    from xdistill.train.recipe_file import load_recipe
-
     steps = load_recipe(recipe).schedule_steps
     if steps is None:
         raise DemoError(
@@ -58,7 +53,7 @@ def check(settings: Settings) -> None:
     _check_teacher(settings.teacher)
 
 
-def recipes(settings: Settings) -> "dict[str, Recipe]":
+def recipes(settings: Settings) -> dict[str, Recipe]:
     """The recipe of each run, as its training will have it.
 
     Raises:
@@ -66,8 +61,6 @@ def recipes(settings: Settings) -> "dict[str, Recipe]":
         ManifestError: No such recipe.
         RecipeError: A recipe or a change has a key that cannot be.
     """
-    from xdistill.train.recipe_file import load_recipe
-
     changes = changes_of(settings)
     distilled = load_recipe(settings.recipe, overrides=changes)
     try:

@@ -5,8 +5,9 @@ from html import escape
 from typing import Any
 
 from xdistill.pipeline.demo_charts import line_chart, scatter_chart
+from xdistill.pipeline.demo_page_departures import departures
 from xdistill.pipeline.demo_page_style import STYLE
-from xdistill.pipeline.demo_page_text import DEPARTURES, INTRODUCTION, JUMP, ON_KITTI, PAIRED
+from xdistill.pipeline.demo_page_text import INTRODUCTION, JUMP, ON_KITTI, PAIRED
 from xdistill.pipeline.demo_pictures import Example, legend
 from xdistill.pipeline.demo_stages import BASELINE, DISTILLED, RUNS, TRIVIAL
 from xdistill.pipeline.demo_summary import ERRORS, MUST_BEAT
@@ -38,7 +39,7 @@ def page(summary: Summary, examples: Sequence[Example]) -> str:
         _section("Pictures", _pictures(examples)),
         _section("Training", _curves(summary)),
         _section("Learned motion of the camera", _poses(summary)),
-        _section("What departs from the papers", _listing(DEPARTURES)),
+        _section("What departs from the papers", _departures(summary)),
         _section("The same on real KITTI", f"<pre>{escape(ON_KITTI)}</pre>"),
         _section("How this page was made", _provenance(summary)),
     )
@@ -55,7 +56,8 @@ def _section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
 
-def _listing(items: Sequence[str]) -> str:
+def _departures(summary: Summary) -> str:
+    items = departures(summary["recipe"], teacher=summary["settings"]["teacher"])
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 
 
@@ -63,6 +65,7 @@ def _header(summary: Summary) -> str:
     settings = summary["settings"]
     facts = (
         f"{settings['drives']} drives of {settings['frames']} frames at {settings['size']}, "
+        f"recipe {settings['recipe']}, teacher {settings['teacher']}, "
         f"{settings['steps']} optimiser steps, seed {settings['seed']}, "
         f"{summary['test_frames']} test frames"
     )
@@ -156,9 +159,10 @@ def _curves(summary: Summary) -> str:
         {"distilled": series("loss_d2s", (DISTILLED,))[DISTILLED]},
         x_name="step", y_name="cross-entropy of D2S",
     )  # fmt: skip
-    return (
-        f"<div class='charts'><div>{photometric}</div><div>{d2s}</div></div>"
-        f"<p class='note'>{escape(JUMP)}</p>"
+    # Where the auto-mask starts at once or never, nothing jumps.
+    jumps = 0 < summary["recipe"]["automask_start"] < 1
+    return f"<div class='charts'><div>{photometric}</div><div>{d2s}</div></div>" + (
+        f"<p class='note'>{escape(JUMP)}</p>" if jumps else ""
     )
 
 

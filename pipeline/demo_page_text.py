@@ -11,20 +11,6 @@ PAIRED = (
     "One pair of runs proves nothing: docs/ablation.md has paired seeds with an interval. "
     "Eigen protocol: Garg crop, 80 m, median scaling, LiDAR as truth."
 )
-DEPARTURES = (
-    "Networks: a residual encoder with a quarter of ResNet-18's channels and half of Monodepth2's "
-    "decoder, from random weights; the papers use ResNet-50 from ImageNet.",
-    "Size and length: 192x64 pixels, batches of 4, minutes of training; the papers use 640x192, "
-    "batches of 12 and 20 epochs of 39,810 frames. Learning rate 1e-3 in place of 1e-4.",
-    "Depth: the disparity starts from a fixed row prior, a flat road below the camera, in place of "
-    "a uniform value; range 1-100 in place of 0.1-100.",
-    "Poses: a small network on matching costs between the two frames, in place of a ResNet on the "
-    "stacked frames, which needs ImageNet weights to learn motions that vary.",
-    "Auto-mask: not from the first step. Before it starts, the loss is the mean over both source "
-    "frames in place of the minimum.",
-    "Teacher: a narrow OCRNet trained on other streets, in place of HRNet-48 + OCR + InverseForm.",
-    "Intrinsics: read from the calibration, in place of one matrix for every drive.",
-)
 JUMP = (
     "The photometric loss falls at one step where the auto-mask starts: from there it is a minimum "
     "over the source frames, warped and unwarped, in place of a mean over the warped ones."

@@ -102,7 +102,7 @@ def _street(settings: Settings) -> Stage:
 def _segment(settings: Settings) -> Stage:
     return Stage(
         name="segment",
-        title="Label every frame, once, with the street's teacher",
+        title=f"Label every frame, once, with teacher {settings.teacher}",
         commands=(
             _pipeline(
                 "segment", "--data", settings.street, "--store", settings.store,

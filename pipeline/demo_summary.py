@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from xdistill.pipeline.demo_stages import (
     Settings,
     command_lines,
 )
+from xdistill.train.recipe_file import load_run_recipe
 
 ERRORS = ("abs_rel", "sq_rel", "rmse", "rmse_log")
 """Smaller is better; of the other metrics larger is."""
@@ -41,6 +43,7 @@ def summarise(
 
     Raises:
         DemoError: A result is missing or damaged.
+        ManifestError: So is the recipe of the distilled run.
     """
     scores = {name: _read(settings.scores(name)) for name in (*TRIVIAL, *RUNS)}
     metrics = {name: dict(score["metrics"]) for name, score in scores.items()}
@@ -54,7 +57,10 @@ def summarise(
             "size": settings.size,
             "steps": settings.steps,
             "seed": settings.seed,
+            "teacher": settings.teacher,
+            "changes": list(settings.changes),
         },
+        "recipe": asdict(load_run_recipe(settings.run(DISTILLED))),
         "test_frames": len(scores[BASELINE]["per_image"]),
         "metrics": metrics,
         "difference": difference(metrics[BASELINE], metrics[DISTILLED]),

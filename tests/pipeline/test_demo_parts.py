@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,11 @@ import pytest
 
 from xdistill.pipeline.demo_commands import DemoError
 from xdistill.pipeline.demo_page import page
+from xdistill.pipeline.demo_page_departures import departures
 from xdistill.pipeline.demo_pictures import aligned, data_address, depth_colours, enlarge, spread
 from xdistill.pipeline.demo_stages import Settings, stages
 from xdistill.pipeline.demo_summary import difference, gain_over_trivial, loss_curves
+from xdistill.train.recipe_file import load_recipe
 
 SETTINGS = Settings(
     out=Path("demo"), recipe="street", drives=60, frames=10, size="192x64", seed=3, steps=800
@@ -112,8 +115,10 @@ def summary(failures: list[str]) -> dict[str, object]:
     return {
         "version": "0", "machine": {"cores": 2, "system": "Linux <x>"}, "test_frames": 8,
         "settings": {
-            "recipe": "street", "drives": 3, "frames": 4, "size": "192x64", "steps": 2, "seed": 0
+            "recipe": "street", "drives": 3, "frames": 4, "size": "192x64", "steps": 2, "seed": 0,
+            "teacher": "street", "changes": [],
         },
+        "recipe": asdict(load_recipe("street")),
         "metrics": metrics,
         "difference": difference(metrics["baseline"], metrics["distilled"]),
         "gain_over_trivial": {"constant": 0.4, "row-prior": 0.25},
@@ -138,3 +143,41 @@ def test_page_says_what_departs_from_the_papers_and_what_to_type_on_kitti() -> N
     html = page(summary([]), [])
     for words in ("matching costs", "row prior", "Auto-mask", "xd-train --data kitti --recipe"):
         assert words in html
+
+
+def test_page_tells_what_was_used() -> None:
+    recipe = load_recipe("street", overrides=["batch_size=7", "lr=3e-4", "schedule_steps=99"])
+    told = "\n".join(departures(asdict(recipe), teacher="png:demo/street/labels"))
+    assert "192x64 pixels, batches of 7, 99 steps;" in told
+    assert "Learning rate 0.0003 in place of 0.0001." in told
+    assert "Teacher: label maps read from files (png:demo/street/labels), in place" in told
+    assert "OCRNet" not in told and "not before 50 % of the steps" in told
+    assert "range 1-100 in place of 0.1-100" in told
+
+
+def test_what_is_as_in_the_papers_is_no_departure() -> None:
+    told = departures(asdict(load_recipe("xdistill-rn50")), teacher="ocrnet-hr48")
+    assert [line.partition(":")[0] for line in told] == ["Size and length", "Teacher"]
+    assert "Learning rate" not in told[0]
+
+
+def test_recorded_poses_and_another_encoder_are_told() -> None:
+    changes = ["pose=oxts", "encoder=resnet18"]
+    told = departures(asdict(load_recipe("street", overrides=changes)), teacher="street")
+    assert "Poses: the recorded ones, in place of learned ones." in told
+    assert any(line.startswith("Networks: resnet18 from random weights;") for line in told)
+
+
+def test_a_jump_is_told_where_there_is_one() -> None:
+    def told(start: float) -> bool:
+        changed = summary([])
+        changed["recipe"] = asdict(load_recipe("street", overrides=[f"automask_start={start}"]))
+        return "falls at one step where the auto-mask starts" in page(changed, [])
+
+    assert [told(start) for start in (0, 0.5, 1)] == [False, True, False]
+
+
+def test_the_teacher_is_named_where_it_labels() -> None:
+    segment = stages(replace(SETTINGS, teacher="png:x"))[1]
+    assert segment.title == "Label every frame, once, with teacher png:x"
+    assert "teacher street, " in page(summary([]), [])

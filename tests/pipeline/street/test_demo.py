@@ -14,7 +14,6 @@ from xdistill.pipeline.demo_pictures import exact_depth
 from xdistill.pipeline.demo_stages import RUNS, TRIVIAL, Settings, stages
 from xdistill.pipeline.demo_trivial import row_depths
 from xdistill.pipeline.kitti.splits import read_split
-from xdistill.pipeline.street import generate
 
 DRIVES, FRAMES, SEED = 3, 5, 1
 
@@ -48,9 +47,6 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     out = tmp_path_factory.mktemp("demo")
-    made = generate.Settings(drives=DRIVES, frames=FRAMES, size=(64, 192), seed=SEED)
-    for number in generate.prepare(out / "street", made):
-        generate.write_drive(out / "street", made, number, advance=lambda frames: None)
     return Settings(
         out=out, recipe="street", drives=DRIVES, frames=FRAMES, size="192x64", seed=SEED,
         steps=2, teacher=f"png:{out}/street/labels", changes=("batch_size=2",),
@@ -71,7 +67,10 @@ def test_numbers_of_the_report_are_those_of_the_run(
         assert summary["metrics"][name] == scores["metrics"]
     change = summary["metrics"]["distilled"]["abs_rel"] - summary["metrics"]["baseline"]["abs_rel"]
     assert summary["difference"]["abs_rel"]["absolute"] == change
+    assert summary["settings"]["teacher"] == settings.teacher
+    assert summary["recipe"]["batch_size"] == 2 and summary["recipe"]["d2s_weight"] == 0.005
     html = (settings.out / REPORT).read_text()
+    assert "batches of 2, 2 steps" in html and f"read from files ({settings.teacher})" in html
     for name in RUNS:
         assert f"{summary['metrics'][name]['abs_rel']:.3f}" in html
     assert summary["curves"]["baseline"]["step"] == [1, 2]
