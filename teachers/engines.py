@@ -4,7 +4,7 @@ import importlib.util
 import tempfile
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,12 @@ def make_engine(name: str, network: nn.Module, device: torch.device) -> Run:
 
 def describe_engine(name: str) -> str:
     """The engine as it belongs into a teacher's record, with what else decides its labels."""
-    return f"onnx {version('onnxruntime')}" if name == "onnx" else name
+    if name != "onnx":
+        return name
+    try:
+        return f"onnx {version('onnxruntime')}"
+    except PackageNotFoundError:  # The same module, published for CUDA under another name.
+        return f"onnx {version('onnxruntime-gpu')}"
 
 
 def channels_last(network: nn.Module) -> Run:
@@ -127,9 +132,18 @@ class OnnxEngine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        return onnxruntime.InferenceSession(
-            export(self._network, inputs), options, providers=[self._provider]
-        )
+        content = export(self._network, inputs)
+        try:
+            return onnxruntime.InferenceSession(content, options, providers=[self._provider])
+        # Its exceptions have no base class of their own.
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise TeacherError(
+                f"a network that ONNX Runtime refuses: {said}",
+                expected=f"operators that ONNX Runtime has on {self._device.type}",
+                where="--engine onnx",
+                remedy="use --engine exact",
+            ) from error
 
 
 def _provider(device: torch.device) -> str:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+from xdistill.teachers.protocol import TeacherError
+
 EXTENSION = "mmcv._ext"
 
 
@@ -16,9 +18,11 @@ class _MissingExtension(ModuleType):
             raise AttributeError(name)
 
         def missing(*_: object, **__: object) -> object:
-            raise RuntimeError(
-                f"this network calls mmcv's compiled operator {name}, which mmcv-lite lacks: "
-                "install the full mmcv for your torch and CUDA"
+            raise TeacherError(
+                f"this network calls mmcv's compiled operator {name}",
+                expected="a network that does without: mmcv-lite lacks them",
+                where="--teacher",
+                remedy="install the full mmcv for your torch and CUDA",
             )
 
         return missing

@@ -71,17 +71,13 @@ def build(config: Any) -> nn.Module:
     """Build the segmentor of a config, in eval mode, with whatever weights it starts from.
 
     Raises:
-        TeacherError: The config names something that the installed mmsegmentation lacks.
+        TeacherError: mmsegmentation cannot be imported, or lacks something that the config names.
     """
     mmcv_stub.install()
     with mmseg_config.quiet():
-        import mmseg.apis  # noqa: F401  (registers the networks and transforms)
-        from mmengine.registry import init_default_scope
-        from mmseg.registry import MODELS
-
-        init_default_scope(config.get("default_scope", "mmseg"))
+        models = _registry(config.get("default_scope", "mmseg"))
         try:
-            model: nn.Module = MODELS.build(config.model)
+            model: nn.Module = models.build(config.model)
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             raise TeacherError(
                 f"the config's network cannot be built: {error}",
@@ -90,6 +86,23 @@ def build(config: Any) -> nn.Module:
                 remedy="give the config that the checkpoint was trained with",
             ) from error
     return model.eval()
+
+
+def _registry(scope: str) -> Any:
+    """Where mmsegmentation's networks and transforms are found by name."""
+    try:
+        import mmseg.apis  # noqa: F401  (registers them)
+        from mmengine.registry import init_default_scope
+        from mmseg.registry import MODELS
+    # It asserts the versions of its own packages, and its import runs theirs.
+    except (ImportError, AssertionError) as error:
+        raise TeacherError(
+            f"mmsegmentation cannot be imported: {error}",
+            expected="the packages of the extra `teacher`, of versions that fit each other",
+            remedy=mmseg_config.EXTRA,
+        ) from error
+    init_default_scope(scope)
+    return MODELS
 
 
 def require_cityscapes(

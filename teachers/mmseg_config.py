@@ -25,6 +25,8 @@ UNREADABLE = (
 )
 """What mmengine raises for a file that is no config, from one mistake to the next."""
 EXTRA = "pip install 'xdistill[teacher]'"
+PACKAGES = ("mmseg", "mmengine", "mmcv", "ftfy", "regex")
+"""mmsegmentation and what it imports of the extra."""
 PACKAGED = Path(__file__).parent / "weights"
 """Configs and weights that come with this package."""
 
@@ -41,16 +43,17 @@ def require_mmseg() -> Path:
     """The installed mmseg package's folder.
 
     Raises:
-        TeacherError: mmsegmentation is not installed.
+        TeacherError: It, or a package that it imports, is not installed.
     """
-    spec = importlib.util.find_spec("mmseg")
-    if spec is None or spec.origin is None:
+    origins = {name: getattr(importlib.util.find_spec(name), "origin", None) for name in PACKAGES}
+    missing = [name for name, origin in origins.items() if origin is None]
+    if missing:
         raise TeacherError(
-            "mmsegmentation is not installed",
+            f"{', '.join(missing)} not installed",
             expected="the packages of the extra `teacher`",
             remedy=EXTRA,
         )
-    return Path(spec.origin).parent
+    return Path(str(origins["mmseg"])).parent
 
 
 def find_config(name: str) -> Path:

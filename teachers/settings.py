@@ -9,7 +9,8 @@ NATIVE = "native"
 CONFIG = "config"
 ENGINES = ("exact", "fused", "bf16", "fp16", "compile", "onnx")
 """How the network is run; the first is the default and gives the reference labels."""
-MAX_SIDE_PX = 1 << 14
+MIN_SIDE_PX, MAX_SIDE_PX = 32, 1 << 14
+"""Sides of inputs and windows; networks reduce theirs 32 times and fail below, or see nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,14 +55,15 @@ def parse_size(text: str, *, option: str) -> tuple[int, int | None]:
     """Read ``2048`` as (2048, None) and ``1024x320`` as (1024, 320): width, height in pixels.
 
     Raises:
-        TeacherError: Neither form, or a side that is 0 or absurdly long.
+        TeacherError: Neither form, or a side that is absurdly short or long.
     """
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     sides = [int(side) for side in match.groups() if side] if match else []
-    if not sides or not all(0 < side <= MAX_SIDE_PX for side in sides):
+    if not sides or not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in sides):
         raise TeacherError(
             f"size {text!r}",
-            expected=f"pixels as 2048 or 1024x320 (width x height), up to {MAX_SIDE_PX}",
+            expected=f"pixels as 2048 or 1024x320 (width x height), "
+            f"{MIN_SIDE_PX} to {MAX_SIDE_PX} a side",
             where=option,
         )
     return sides[0], sides[1] if len(sides) == 2 else None

@@ -1,5 +1,6 @@
 """Engines: what folding does, what each engine keeps, and where it does not run."""
 
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xdistill.teachers import mmseg, mmseg_config
-from xdistill.teachers.engines import channels_last, make_engine, mixed
+from xdistill.teachers.engines import channels_last, describe_engine, make_engine, mixed
 from xdistill.teachers.fusion import fuse
 from xdistill.teachers.mmseg_network import SingleScale
 from xdistill.teachers.protocol import TeacherError
@@ -112,6 +113,29 @@ def test_onnx_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TeacherError, match=r"xdistill\[onnx\]"):
         make_engine("onnx", nn.Identity(), CPU)
+
+
+def test_onnxruntime_for_cuda_goes_by_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name != "onnxruntime-gpu":
+            raise PackageNotFoundError(name)
+        return "1.23.4"
+
+    monkeypatch.setattr("xdistill.teachers.engines.version", version)
+    assert describe_engine("onnx") == "onnx 1.23.4"
+
+
+def test_network_that_onnx_runtime_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Refusal
+
+    def refuse(*_: object, **__: object) -> None:
+        raise Refusal("Could not find an implementation for GridSample(16)")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    engine = make_engine("onnx", nn.Conv2d(3, 2, 3).eval(), CPU)
+    with pytest.raises(TeacherError, match=r"GridSample(.|\n)*--engine onnx\n.*--engine exact"):
+        engine(torch.zeros(1, 3, 8, 8))
 
 
 def test_mixed_precision_answers_in_float32() -> None:

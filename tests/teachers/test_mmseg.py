@@ -1,5 +1,7 @@
 """The mmsegmentation adapter against mmsegmentation's own inference_model."""
 
+import builtins
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +297,36 @@ def test_mmsegmentation_not_installed(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TeacherError, match=r"not installed(.|\n)*xdistill\[teacher\]"):
         load_teacher(f"mmseg:{FCN},{path}")
+
+
+@pytest.mark.parametrize("package", ["mmseg", "mmcv", "mmengine", "ftfy"])
+def test_missing_package_is_named(
+    package: str, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoints(FCN)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == package else find_spec(name)
+    )
+    with pytest.raises(TeacherError, match=rf"^{package} not installed(.|\n)*xdistill\[teacher\]"):
+        load_teacher(f"mmseg:{FCN},{path}")
+
+
+@pytest.mark.parametrize("error", [ImportError, AssertionError])
+def test_packages_that_do_not_fit_each_other(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = mmseg_config.load_config(FCN)
+    imported = builtins.__import__
+
+    def refuse(name: str, *rest: Any) -> Any:
+        if name == "mmseg.apis":
+            raise error("MMCV==9.9 is used but incompatible")
+        return imported(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(TeacherError, match=r"MMCV==9.9(.|\n)*xdistill\[teacher\]"):
+        mmseg.build(config)
 
 
 def test_unknown_config_names_similar_ones() -> None:

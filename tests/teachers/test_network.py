@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from xdistill.teachers.network import Network, NetworkTeacher, Prepared, confidence_levels, slide
 from xdistill.teachers.network import offsets as window_offsets
-from xdistill.teachers.protocol import Labels
+from xdistill.teachers.protocol import Labels, TeacherError
 from xdistill.teachers.settings import TeacherSettings
 
 WEIGHTS = torch.tensor([[0.03, -0.02, 0.01], [-0.02, 0.02, 0.01], [0.01, 0.01, -0.02]])
@@ -96,6 +96,43 @@ def test_first_of_equal_classes_wins() -> None:
     )
     labels = teacher.label([np.zeros((50, 3, 3), np.uint8)], ["a"]).classes[0]
     assert (labels == np.array([1, 0, 0])).all()
+
+
+class Failing(Linear):
+    """Raises what it was made with instead of giving logits."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("[enforce fail] . DefaultCPUAllocator: not enough memory: you tried"),
+    ],
+)
+def test_too_little_memory_names_the_options(
+    error: Exception, images: list[NDArray[np.uint8]]
+) -> None:
+    teacher = NetworkTeacher(
+        Failing(error), settings=TeacherSettings(), record={}, device=torch.device("cpu")
+    )
+    with pytest.raises(TeacherError, match=r"out of memory(.|\n)*--batch-size or --input-size"):
+        teacher.label(images, ["a", "b"])
+
+
+def test_other_failures_of_a_network_keep_their_type(images: list[NDArray[np.uint8]]) -> None:
+    teacher = NetworkTeacher(
+        Failing(RuntimeError("shapes")), settings=TeacherSettings(), record={},
+        device=torch.device("cpu"),
+    )
+    with pytest.raises(RuntimeError, match=r"^shapes$"):
+        teacher.label(images, ["a", "b"])
 
 
 def test_confidence_levels_by_hand() -> None:
