@@ -177,7 +177,7 @@ def _poses(summary: Summary) -> str:
         notes += "".join(f"<p class='failure'>{run}: {escape(t)}</p>" for t in poses["failures"])
     chart, pitch = (
         scatter_chart(
-            {run: summary["poses"][run]["axes"][axis]["pairs"] for run in RUNS},
+            {run: _finite(summary["poses"][run]["axes"][axis]["pairs"]) for run in RUNS},
             x_name=f"recorded {axis}, degrees a frame",
             y_name=f"learned {axis}, degrees a frame",
         )
@@ -192,13 +192,24 @@ def _poses(summary: Summary) -> str:
     )
 
 
+def _finite(pairs: Sequence[tuple[float | None, float | None]]) -> list[tuple[float, float]]:
+    """The pairs that can be drawn; a motion that is no number is told as a failure."""
+    return [(x, y) for x, y in pairs if x is not None and y is not None]
+
+
 def _pose_row(name: str, axis: Mapping[str, Any]) -> str:
-    correlation = axis["correlation"]
-    shown = "none" if correlation is None else f"{correlation:.2f}"
-    return (
-        f"<tr><td>{escape(name)}</td><td>{shown}</td><td>{axis['error']:.3f}</td>"
-        f"<td>{axis['trivial_error']:.3f}</td><td>{axis['spread_ratio']:.2f}</td></tr>"
+    cells = (
+        _figure(axis["correlation"], digits=2),
+        _figure(axis["error"], digits=3),
+        _figure(axis["trivial_error"], digits=3),
+        _figure(axis["spread_ratio"], digits=2),
     )
+    return f"<tr><td>{escape(name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _figure(value: float | None, *, digits: int) -> str:
+    """A figure as the tables show it; none where there is none, as of motions that are NaN."""
+    return "none" if value is None else f"{value:.{digits}f}"
 
 
 def _provenance(summary: Summary) -> str:

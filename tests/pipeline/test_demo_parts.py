@@ -134,6 +134,17 @@ def test_a_motion_that_was_not_learned_stands_out() -> None:
     assert "class='failure'" not in page(summary([]), [])
 
 
+def test_a_motion_that_is_no_number_is_shown_as_none() -> None:
+    told = summary([])
+    axis = {
+        "unit": "degrees", "correlation": None, "error": None, "trivial_error": None,
+        "spread_ratio": None, "pairs": [[None, None], [None, None]],
+    }  # fmt: skip
+    poses = {"axes": {"yaw": axis, "pitch": axis, "speed": axis}, "failures": []}
+    html = page({**told, "poses": {"baseline": poses, "distilled": poses}}, [])
+    assert html.count("<td>none</td>") == 4 * 6
+
+
 def test_words_from_outside_are_escaped() -> None:
     html = page(summary([]), [])
     assert "Linux &lt;x&gt;" in html and "a&lt;b" in html
