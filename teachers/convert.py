@@ -50,10 +50,11 @@ def convert(state: Mapping[str, Tensor], *, where: Path) -> dict[str, Tensor]:
         where: Its file, named in the message.
 
     Raises:
-        TeacherError: Keys that belong to no part of the network.
+        TeacherError: Keys that belong to no part of the network, or several to the same.
     """
-    renamed, unknown = {}, []
-    for key, value in state.items():
+    sources: dict[str, list[str]] = {}
+    unknown = []
+    for key in state:
         plain = re.sub(r"^(model\.)?(backbone\.|ocr\.)?", "", key)
         if plain.startswith(_TRAINING_ONLY):
             continue
@@ -61,15 +62,21 @@ def convert(state: Mapping[str, Tensor], *, where: Path) -> dict[str, Tensor]:
         if name is None:
             unknown.append(key)
         else:
-            renamed[name] = value
+            sources.setdefault(name, []).append(key)
     if unknown:
-        raise TeacherError(
-            f"{len(unknown)} keys of no HRNet-OCR: {', '.join(unknown[:5])}",
-            expected="an HRNet-48 OCR checkpoint as its authors published it",
-            where=where,
-            remedy="give the published file, unchanged",
-        )
-    return renamed
+        raise _foreign(f"{len(unknown)} keys of no HRNet-OCR: {', '.join(unknown)}", where=where)
+    if twins := [" and ".join(keys) for keys in sources.values() if len(keys) > 1]:
+        raise _foreign(f"keys of one and the same tensor: {'; '.join(twins)}", where=where)
+    return {name: state[key] for name, (key,) in sources.items()}
+
+
+def _foreign(found: str, *, where: Path) -> TeacherError:
+    return TeacherError(
+        found,
+        expected="an HRNet-48 OCR checkpoint as its authors published it",
+        where=where,
+        remedy="give the published file, unchanged",
+    )
 
 
 def _rename(key: str) -> str | None:

@@ -1,6 +1,7 @@
 """Published HRNet-OCR weights: golden logits, and every key accounted for."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,22 @@ def test_converted_weights_give_the_golden_logits(
     model: Any = mmseg.build(mmseg_config.load_config(OCRNET))
     published.adapt(model, author=name, where=tmp_path)
     mmseg.load_strict(model, convert(state, where=tmp_path), where=tmp_path)
+    require_golden(model, arrays)
+
+
+def test_published_file_gives_the_golden_logits(
+    golden: tuple[str, dict[str, Tensor], Any], tmp_path: Path
+) -> None:
+    name, state, arrays = golden
+    path = tmp_path / "published.pth"
+    torch.save(state, path)
+    teacher: Any = load_teacher(f"mmseg:{OCRNET},{path}")
+    assert teacher.record["weights_by"] == name
+    require_golden(teacher._network._model, arrays)
+
+
+def require_golden(model: Any, arrays: Any) -> None:
+    """The logits of both heads, within a ten-thousandth of their deviation."""
     with torch.no_grad(), mmseg_config.quiet():
         features = model.extract_feat(torch.from_numpy(arrays["image"]))
         coarse = model.decode_head[0](features)
@@ -77,8 +94,20 @@ def test_every_key_is_accounted_for(
     renamed = convert(state, where=tmp_path)
     idle = [key for key in state if key.startswith(("edge", "loss"))]
     assert len(renamed) == len(state) - len(idle)
-    with pytest.raises(TeacherError, match=r"2 keys of no HRNet-OCR: extra\.weight, ocr\.other"):
-        convert({**state, "extra.weight": Tensor(), "ocr.other": Tensor()}, where=tmp_path)
+    others = [f"extra.{number}" for number in range(6)] + ["ocr.other"]
+    with pytest.raises(TeacherError, match=rf"7 keys of no HRNet-OCR: {', '.join(others)}\n"):
+        convert({**state, **dict.fromkeys(others, Tensor())}, where=tmp_path)
+
+
+def test_two_keys_of_one_tensor_are_refused(
+    golden: tuple[str, dict[str, Tensor], Any], tmp_path: Path
+) -> None:
+    _, state, _ = golden
+    (key,) = (key for key in state if re.search(r"aux_head\.[23]\.weight$", key))
+    twin = key.translate(str.maketrans("23", "32"))
+    told = rf"keys of one and the same tensor: {key} and {twin}\n"
+    with pytest.raises(TeacherError, match=told):
+        convert({**state, twin: state[key] + 1}, where=tmp_path)
 
 
 def test_missing_key_is_named(golden: tuple[str, dict[str, Tensor], Any], tmp_path: Path) -> None:
