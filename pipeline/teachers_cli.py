@@ -89,8 +89,14 @@ def check(name: str, data: Path, frames: int, **options: Any) -> None:
     from xdistill.pipeline.kitti.frames import find_frames, image_path
     from xdistill.pipeline.kitti.images import read_image
     from xdistill.teachers.check import compare
+    from xdistill.teachers.settings import ENGINES
 
     choice = choose(teacher=name, **options)
+    if choice.settings.engine == "exact":
+        raise click.UsageError(
+            "the exact engine would be compared with itself: give --engine " + ", ".join(ENGINES[1:-1])
+            + f" or {ENGINES[-1]}"
+        )
     found = find_frames(data, drives=None, cameras=("l", "r"))
     some = [found[i * len(found) // frames] for i in range(min(frames, len(found)))]
     chosen = choice.load()

@@ -3,13 +3,16 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from xdistill.manifests import loader
 from xdistill.pipeline.teachers_cli import teachers
-from xdistill.teachers import catalogue
+from xdistill.teachers import catalogue, check
+from xdistill.teachers.protocol import Teacher
 
 DRIVE = "2011_09_26/2011_09_26_drive_0013_sync/image_02/data"
 
@@ -27,14 +30,14 @@ def test_list_names_every_teacher_and_where_its_weights_belong(private_cache: Pa
 def test_fetch(private_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = catalogue.entry("pidnet-s")
     source = tmp_path / known.file
-    source.write_bytes(b"weights")
+    torch.save({"state_dict": {"weight": torch.zeros(2)}}, source)
     content = loader.load("teachers", "pidnet-s")
     content["weights"]["address"] = source.as_uri()
     monkeypatch.setattr(loader, "load", lambda kind, name: content)
     answer = CliRunner().invoke(teachers, ["fetch", "pidnet-s"])
     assert answer.exit_code == 0, answer.output
     assert "next: xd-pipeline segment --teacher pidnet-s" in answer.stdout
-    assert (private_cache / "weights" / known.file).read_bytes() == b"weights"
+    assert (private_cache / "weights" / known.file).read_bytes() == source.read_bytes()
 
 
 def test_fetch_of_an_unknown_teacher() -> None:
@@ -42,8 +45,18 @@ def test_fetch_of_an_unknown_teacher() -> None:
     assert answer.exit_code == 1 and "ocrnet-hr48" in answer.stderr
 
 
-def test_check_compares_an_engine_with_the_exact_one(shared: Path, tmp_path: Path) -> None:
+def test_check_compares_an_engine_with_the_exact_one(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("mmseg")
+    engines: list[str] = []
+
+    def compare(chosen: Teacher, exact: Teacher, *frames: Any, **options: Any) -> check.Agreement:
+        engines.extend(teacher.record["engine"] for teacher in (chosen, exact))
+        return real(chosen, exact, *frames, **options)
+
+    real = check.compare
+    monkeypatch.setattr(check, "compare", compare)
     from ..teachers.conftest import FCN, random_state, save
 
     checkpoint = save(tmp_path / "fcn.pth", random_state(FCN))
@@ -60,6 +73,14 @@ def test_check_compares_an_engine_with_the_exact_one(shared: Path, tmp_path: Pat
     share = re.search(r"all pixels +(\d+\.\d+)%", answer.stdout)
     assert share and float(share[1]) > 99.9
     assert re.search(r"\d\.\d\d times the speed", answer.stdout)
+    assert engines == ["fused", "exact"]
+
+
+@pytest.mark.parametrize("engine", [[], ["--engine", "exact"]])
+def test_check_of_the_exact_engine_is_refused(engine: list[str]) -> None:
+    answer = CliRunner().invoke(teachers, ["check", "pidnet-s", *engine])
+    assert answer.exit_code == 2
+    assert "give --engine fused, bf16, fp16, compile or onnx" in " ".join(answer.stderr.split())
 
 
 def test_check_has_no_second_way_to_name_the_teacher() -> None:
