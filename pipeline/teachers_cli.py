@@ -94,8 +94,8 @@ def check(name: str, data: Path, frames: int, **options: Any) -> None:
     choice = choose(teacher=name, **options)
     if choice.settings.engine == "exact":
         raise click.UsageError(
-            "the exact engine would be compared with itself: give --engine " + ", ".join(ENGINES[1:-1])
-            + f" or {ENGINES[-1]}"
+            "the exact engine would be compared with itself: give --engine "
+            + f"{', '.join(ENGINES[1:-1])} or {ENGINES[-1]}"
         )
     found = find_frames(data, drives=None, cameras=("l", "r"))
     some = [found[i * len(found) // frames] for i in range(min(frames, len(found)))]
