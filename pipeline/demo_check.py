@@ -1,11 +1,14 @@
 """What can be told before the first stage: a recipe, teacher or seed that cannot go well."""
 
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
 from xdistill.manifests import loader
-from xdistill.manifests.errors import ManifestError
 from xdistill.pipeline.demo_commands import DemoError
 from xdistill.pipeline.demo_stages import RUNS, Settings, changes_of, recipe_of
-from xdistill.train.recipe import Recipe
-from xdistill.train.recipe_file import load_recipe
 
 SEEDS = 2**32
 """Seeds of a street are smaller."""
@@ -15,11 +18,9 @@ def own_steps(recipe: str) -> int:
     """Optimiser steps that a recipe asks for.
 
     Raises:
-        ManifestError: No such recipe.
-        RecipeError: A key that cannot be.
-        DemoError: It counts epochs.
+        DemoError: No such recipe, or one that counts epochs.
     """
-    steps = load_recipe(recipe).schedule_steps
+    steps = resolved(recipe)["schedule_steps"]
     if steps is None:
         raise DemoError(
             f"recipe {recipe!r} has no schedule_steps",
@@ -27,7 +28,7 @@ def own_steps(recipe: str) -> int:
             where="--recipe",
             remedy="give another recipe, or the optimiser steps with --steps",
         )
-    return steps
+    return int(steps)
 
 
 def shipped() -> list[str]:
@@ -40,11 +41,10 @@ def check(settings: Settings) -> None:
     """Refuse what would fail in a later stage.
 
     Raises:
-        DemoError: The recipe has no baseline, the teacher's form is unknown, or the seed too large.
-        ManifestError: No such recipe.
-        RecipeError: A recipe or a change has a key that cannot be.
+        DemoError: The recipe cannot be resolved or has no baseline, the teacher's form is unknown,
+            or the seed too large.
     """
-    recipes(settings)
+    _check_recipes(settings)
     if not 0 <= settings.seed < SEEDS:
         raise DemoError(
             f"seed {settings.seed}", expected=f"0 to {SEEDS - 1}", where="--seed",
@@ -53,27 +53,36 @@ def check(settings: Settings) -> None:
     _check_teacher(settings.teacher)
 
 
-def recipes(settings: Settings) -> dict[str, Recipe]:
-    """The recipe of each run, as its training will have it.
-
-    Raises:
-        DemoError: The recipe has no baseline.
-        ManifestError: No such recipe.
-        RecipeError: A recipe or a change has a key that cannot be.
-    """
+def _check_recipes(settings: Settings) -> None:
+    """Both runs' recipes, as their trainings will have them."""
     changes = changes_of(settings)
-    distilled = load_recipe(settings.recipe, overrides=changes)
-    try:
-        loader.find("recipes", recipe_of(settings, RUNS[0]))
-    except ManifestError as error:
+    resolved(settings.recipe, changes)
+    baseline = recipe_of(settings, RUNS[0])
+    if baseline not in loader.names("recipes"):
         raise DemoError(
-            f"recipe {settings.recipe!r} has no {recipe_of(settings, RUNS[0])!r} beside it",
+            f"recipe {settings.recipe!r} has no {baseline!r} beside it",
             expected=f"a recipe with a baseline of its own: {', '.join(shipped())}",
             where="--recipe",
-            remedy="give one of these, or write the same recipe without distillation",
-        ) from error
-    baseline = load_recipe(recipe_of(settings, RUNS[0]), overrides=changes)
-    return dict(zip(RUNS, (baseline, distilled), strict=True))
+            remedy="give one of these",
+        )
+    resolved(baseline, changes)
+
+
+def resolved(recipe: str, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """Every key of a recipe, as the trainer resolves it in a process of its own.
+
+    Args:
+        recipe: Its name, or the path of a file.
+        changes: ``key=value`` texts.
+
+    Raises:
+        DemoError: No such recipe, or a key that cannot be.
+    """
+    words = [sys.executable, "-m", "xdistill.train.recipe_file", recipe, *changes]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DemoError(done.stderr.strip())
+    return dict(json.loads(done.stdout))
 
 
 def _check_teacher(spec: str) -> None:

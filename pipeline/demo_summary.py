@@ -4,11 +4,11 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from xdistill.pipeline.demo_check import resolved
 from xdistill.pipeline.demo_commands import DemoError
 from xdistill.pipeline.demo_runner import Stage
 from xdistill.pipeline.demo_stages import (
@@ -20,8 +20,9 @@ from xdistill.pipeline.demo_stages import (
     Settings,
     command_lines,
 )
-from xdistill.train.recipe_file import load_run_recipe
 
+RECIPE = "recipe.toml"
+"""The resolved recipe in a run folder."""
 ERRORS = ("abs_rel", "sq_rel", "rmse", "rmse_log")
 """Smaller is better; of the other metrics larger is."""
 MUST_BEAT = 0.2
@@ -43,7 +44,6 @@ def summarise(
 
     Raises:
         DemoError: A result is missing or damaged.
-        ManifestError: So is the recipe of the distilled run.
     """
     scores = {name: _read(settings.scores(name)) for name in (*TRIVIAL, *RUNS)}
     metrics = {name: dict(score["metrics"]) for name, score in scores.items()}
@@ -60,7 +60,7 @@ def summarise(
             "teacher": settings.teacher,
             "changes": list(settings.changes),
         },
-        "recipe": asdict(load_run_recipe(settings.run(DISTILLED))),
+        "recipe": resolved(str(settings.run(DISTILLED) / RECIPE)),
         "test_frames": len(scores[BASELINE]["per_image"]),
         "metrics": metrics,
         "difference": difference(metrics[BASELINE], metrics[DISTILLED]),
