@@ -120,6 +120,10 @@ class _Run:
             existing.require_teacher(**made_by)
         if not self.share.tasks:
             return
+        # A store is bound to the settings that it was made with: none for those that fail.
+        if (check_size := getattr(teacher, "check_size", None)) is not None:
+            for size in sorted({task.size for task in self.share.tasks}):
+                check_size(*size)
         target = LabelStore.open_for_writing(self.store, **made_by, locking=locking)
         with console.progress(total=self.share.pending, unit="frame") as bar:
             if at:

@@ -2,14 +2,17 @@
 
 import builtins
 import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from xdistill.pipeline.segment_cli import segment
 from xdistill.teachers import mmseg, mmseg_config
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.registry import load_teacher
@@ -158,6 +161,21 @@ def test_pidnet_sizes_that_it_fails_at_are_refused(
         with pytest.raises(TeacherError, match=told):
             teacher.check_size(*frames[0].shape[:2])
         teacher.label(frames, ["a", "b"])
+
+
+@pytest.mark.parametrize("size", ["native", "600"])
+def test_refused_size_leaves_no_store(
+    size: str, checkpoints: Checkpoints, shared: Path, tmp_path: Path
+) -> None:
+    drive = "2011_09_26/2011_09_26_drive_0013_sync/image_02/data"
+    (tmp_path / "kitti" / drive).mkdir(parents=True)
+    name = f"{drive}/0000000005.jpg"
+    shutil.copy(shared / "kitti" / name, tmp_path / "kitti" / name)
+    places = ["--data", str(tmp_path / "kitti"), "--store", str(tmp_path / "labels")]
+    teacher = ["--teacher", f"mmseg:{PIDNET},{checkpoints(PIDNET)}", "--input-size", size]
+    answer = CliRunner().invoke(segment, [*places, *teacher, "--device", "cpu"])
+    assert answer.exit_code == 1 and "where: --input-size" in answer.stderr
+    assert not (tmp_path / "labels").exists()
 
 
 def test_size_that_pidnet_takes_passes_the_check(checkpoints: Checkpoints) -> None:
