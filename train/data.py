@@ -27,7 +27,7 @@ from xdistill.train.augment import (
 from xdistill.train.batch import OFFSETS, Batch, collate
 from xdistill.train.geometry import pixel_intrinsics
 from xdistill.train.images import read_at_size
-from xdistill.train.labels import LabelSource
+from xdistill.train.labels import FrameLabels
 from xdistill.train.recipe import Recipe
 
 MONODEPTH2_INTRINSICS = (0.58, 1.92, 0.5, 0.5)
@@ -54,7 +54,7 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
     """
 
     def __init__(
-        self, root: Path, frames: Sequence[Frame], *, recipe: Recipe, labels: LabelSource | None
+        self, root: Path, frames: Sequence[Frame], *, recipe: Recipe, labels: FrameLabels | None
     ) -> None:
         self.root = root
         self.frames = tuple(frames)

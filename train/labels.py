@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -26,6 +26,14 @@ CONFIDENCE = "confidence"
 
 class MissingLabelsError(XDistillError, LookupError):
     """Training frames that the store has no labels for."""
+
+
+@runtime_checkable
+class FrameLabels(Protocol):
+    """Labels of target frames, wherever they come from."""
+
+    def read(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Groups (height, width) of a frame at ``size``, 255 = ignore."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

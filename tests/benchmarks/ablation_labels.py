@@ -44,7 +44,7 @@ def spoilt(labels: Labels, rng: np.random.Generator) -> Labels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpoiltLabels:
-    """Stands where the trainer expects a ``LabelSource``."""
+    """Exact labels with a teacher's mistakes, as the trainer reads them (``FrameLabels``)."""
 
     street: Path
     """KITTI raw root with ``labels``."""

@@ -88,7 +88,7 @@ def run(
         labels = SpoiltLabels(
             street=street, scheme=load_scheme("4"), seed=seeds["teacher"], giver=giver
         )
-    dataset = TripletDataset(street, frames, recipe=training.recipe, labels=labels)  # type: ignore[arg-type]
+    dataset = TripletDataset(street, frames, recipe=training.recipe, labels=labels)
     start_run(folder, training.recipe, {"variant": variant, "seed": seed, "streams": seeds})
     start = time.process_time()
     steps = training.recipe.schedule_steps
