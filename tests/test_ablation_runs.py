@@ -1,6 +1,8 @@
 """The ablation's trainings: their streams and settings, their controls on a tiny street, groups."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -191,3 +193,21 @@ def test_changes_of_the_command_line_win(module: Any, validate: list[str]) -> No
     for planned in ablation.planned_runs(options):
         found = run.settings("street", planned.variant, list(planned.changes))
         assert found.schedule_steps == 7 and found.pose == "oxts"
+
+
+def test_after_a_failure_runs_under_way_are_kept_and_no_other_is_started(
+    module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ablation = module("ablation")
+    started = []
+    programs = {1: "raise SystemExit(1)", 2: "import time; time.sleep(2); open('kept', 'w')"}
+
+    def start(run: Any, out: Path) -> "subprocess.Popen[bytes]":
+        started.append(run.seed)
+        return subprocess.Popen([sys.executable, "-c", programs[run.seed]], cwd=out)
+
+    monkeypatch.setattr(ablation, "start", start)
+    runs = [ablation.Run(variant="baseline", seed=seed, split="test") for seed in (1, 2, 3)]
+    with pytest.raises(SystemExit, match="baseline-1 failed: see .*baseline-1.log"):
+        ablation.finish(runs, tmp_path, processes=2)
+    assert started == [1, 2] and (tmp_path / "kept").exists()

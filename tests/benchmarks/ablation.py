@@ -21,11 +21,11 @@ from ablation_statistics import NOTHING, T_975, Difference, paired
 
 DRIVES, FRAMES, SIZE, STREET_SEED = 60, 10, "192x64", 0
 RECIPE = "street"
-SETTINGS = ("pose=oxts", "automask_start=0", "schedule_steps=200")
+SETTINGS = ("pose=oxts", "automask_start=0", "schedule_steps=400")
 """Recorded poses, so that the spread between seeds is that of the depth network alone."""
 VALIDATION_SEED = 1000
-TEST_SEEDS = tuple(range(1, 7))
-WEIGHTS = ("0.005", "0.015")
+TEST_SEEDS = tuple(range(1, 9))
+WEIGHTS = ("0.0015", "0.005", "0.015")
 """lambda_D2S tried on the validation seed; the paper's is 0.005."""
 SCORES = "scores.json"
 HERE = Path(__file__).parent
@@ -137,11 +137,14 @@ def refuse_others(runs: Sequence[Run], out: Path) -> None:
 
 
 def finish(runs: Sequence[Run], out: Path, *, processes: int) -> None:
-    """Start the missing runs, so many at a time, until all have their scores."""
+    """Start the missing runs, so many at a time, until all have their scores.
+
+    After a failure no further one is started; those under way are waited for and keep theirs.
+    """
     waiting = [run for run in runs if not (out / run.name / SCORES).is_file()]
-    total, running = len(waiting), {}
-    while waiting or running:
-        while waiting and len(running) < processes:
+    total, running, failed = len(waiting), {}, []
+    while running or (waiting and not failed):
+        while waiting and not failed and len(running) < processes:
             run = waiting.pop(0)
             running[run] = start(run, out)
             print(f"[{total - len(waiting)}/{total}] {run.name}", file=sys.stderr, flush=True)
@@ -150,7 +153,9 @@ def finish(runs: Sequence[Run], out: Path, *, processes: int) -> None:
             if process.poll() is not None:
                 del running[run]
                 if process.returncode:
-                    raise SystemExit(f"{run.name} failed: see {out / run.name}.log")
+                    failed.append(f"{run.name} failed: see {out / run.name}.log")
+    if failed:
+        raise SystemExit("\n".join(failed))
 
 
 def start(run: Run, out: Path) -> "subprocess.Popen[bytes]":
