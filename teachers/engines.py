@@ -41,9 +41,9 @@ def make_engine(name: str, network: nn.Module, device: torch.device) -> Run:
     """Ready a network to be run by one of settings.ENGINES.
 
     Args:
-        name: ``exact``: as it is, in float32. ``fused``: normalisation folded, channels last.
-            ``bf16``, ``fp16``: that, and mixed precision. ``compile``: bf16 through
-            torch.compile. ``onnx``: ONNX Runtime in float32.
+        name: ``exact``: as it is, in float32. ``fused``: normalisation folded, levels of a head
+            convolved apart, channels last. ``bf16``, ``fp16``: that, and mixed precision.
+            ``compile``: bf16 through torch.compile. ``onnx``: the fused network by ONNX Runtime.
         network: In eval mode, on ``device``; gives logits at the size of its input.
         device: Where it runs.
 
@@ -59,9 +59,9 @@ def make_engine(name: str, network: nn.Module, device: torch.device) -> Run:
         )
     if name == "exact":
         return network
-    if name == "onnx":
-        return OnnxEngine(network, device)
     folded = fold_on(network, device)
+    if name == "onnx":
+        return OnnxEngine(folded, device)
     if name == "fused":
         return channels_last(folded)
     if name == "compile":

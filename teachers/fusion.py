@@ -1,4 +1,6 @@
-"""Normalisation folded into convolutions, for the pairs that a network really runs in turn."""
+"""Fewer operations for the same logits: normalisation folded into the convolutions that it really
+follows, and a head's levels convolved apart.
+"""
 
 import copy
 from collections import Counter
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from xdistill.teachers.levels import keep_apart
 from xdistill.teachers.protocol import TeacherError
 
 TOLERANCE = 1e-3
@@ -15,10 +18,11 @@ TOLERANCE = 1e-3
 
 
 def fuse(network: nn.Module, example: Tensor) -> nn.Module:
-    """A copy of the network with every batch normalisation folded that follows a convolution.
+    """A copy of the network with every batch normalisation folded that follows a convolution, and
+    with heads that convolve their levels apart (``levels.keep_apart``).
 
-    Which ones do is seen from a run, not from the order of declaration: some blocks normalise
-    before they convolve.
+    Which normalisations do is seen from a run, not from the order of declaration: some blocks
+    normalise before they convolve.
 
     Args:
         network: In eval mode; not changed.
@@ -27,16 +31,19 @@ def fuse(network: nn.Module, example: Tensor) -> nn.Module:
     Raises:
         TeacherError: The folded network gives other logits.
     """
-    fused = copy.deepcopy(network)
+    # All of it: a wrapper that was made around a network in eval mode is itself in training mode,
+    # and the exporter to ONNX would leave its parts so.
+    fused = copy.deepcopy(network).eval()
     before = fused(example)
     for convolution, normalisation in _pairs(fused, example):
         _fold(convolution, normalisation)
         _replace(fused, normalisation)
+    keep_apart(fused, example)
     after = fused(example)
     change = float((after - before).abs().max() / before.abs().max().clamp(min=1e-12))
     if not change <= TOLERANCE:
         raise TeacherError(
-            f"logits change by {change:.2g} of their range when normalisation is folded",
+            f"logits change by {change:.2g} of their range when the network is folded",
             expected=f"at most {TOLERANCE}",
             where="--engine",
             remedy="use --engine exact",

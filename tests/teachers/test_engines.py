@@ -103,6 +103,28 @@ def test_near_exact_engines_keep_the_labels(
     assert share >= (0.8 if engine == "bf16" else 0.9999)
 
 
+@pytest.mark.parametrize("engine", ["fused", "onnx"])
+def test_frames_of_several_sizes_keep_their_labels(
+    engine: str, checkpoints: Checkpoints, frames: list[NDArray[np.uint8]]
+) -> None:
+    if engine == "onnx":
+        pytest.importorskip("onnxruntime")
+    spec = f"mmseg:{FCN},{checkpoints(FCN)}"
+    exact = load_teacher(spec, settings=TeacherSettings(input_size="320"))
+    other = load_teacher(spec, settings=TeacherSettings(input_size="320", engine=engine))
+    for frame in (frames[0], frames[0][:, :800].copy(), frames[0]):
+        classes = [teacher.label([frame], ["a"]).classes for teacher in (exact, other)]
+        assert (classes[0] == classes[1]).mean() >= 0.9999
+
+
+def test_export_leaves_the_network_in_evaluation_mode() -> None:
+    pytest.importorskip("onnxruntime")
+    wrapper = nn.Sequential(settled(Blocks()))
+    engine: Any = make_engine("onnx", wrapper, CPU)
+    engine(torch.randn(1, 3, 8, 8))
+    assert wrapper.training and not any(part.training for part in engine._network.modules())
+
+
 @pytest.mark.parametrize("engine", ["fp16", "compile"])
 def test_engines_for_cuda_say_so(engine: str) -> None:
     with pytest.raises(TeacherError, match=f"engine {engine} on cpu"):
