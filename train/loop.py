@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -19,6 +20,7 @@ from xdistill.train.data import TripletDataset, batch_keys, plain_keys, read_bat
 from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE, JsonLines
 from xdistill.train.model import Terms
 from xdistill.train.picture import draw
+from xdistill.train.pose_agreement import Floats, compare, failures
 from xdistill.train.schedule import d2s_weight, learning_rate, reduction, schedule_length
 from xdistill.train.training import Training, TrainingError, reproducible
 
@@ -36,6 +38,9 @@ class Job:
     """Training frames."""
     validation: TripletDataset | None
     """Frames of the validation after each epoch."""
+    recorded_motions: Floats | None = None
+    """Recorded motions to each next frame of the validation, (N, 4, 4), to compare learned ones
+    with; None without a pose network or without records."""
     stop: int
     """Optimiser steps in total, counted from the start."""
 
@@ -83,7 +88,7 @@ def train(training: Training, job: Job, *, stop_requested: Callable[[], bool] = 
             bar.update()
             stopping = stop_requested()
             _report(training, values, bar, job)
-            _look(training, job)
+            _look(training, bar, job)
             if stopping or _is_due(training, job, training.recipe.checkpoint_interval):
                 # The checkpoint counts on the lines before it.
                 log.sync()
@@ -121,24 +126,30 @@ def optimise(training: Training, batch: Batch, job: Job) -> dict[str, float | in
     return {"step": step, **named, "weight_d2s": weight, "lr": rate}
 
 
-def validate(training: Training, dataset: TripletDataset) -> dict[str, float]:
+def validate(training: Training, dataset: TripletDataset) -> tuple[dict[str, float], Floats]:
     """Photometric and smoothness loss over the validation frames, in evaluation mode.
 
     The auto-mask's noise is drawn from a generator of its own, the same each time: validating
     changes nothing in the training, and two validations differ by the networks alone.
+
+    Returns:
+        The losses, and the motions to each next frame that they were made with, (N, 4, 4).
     """
     generator = torch.Generator(training.device).manual_seed(training.recipe.seed)
     keys = plain_keys(len(dataset.frames), batch_size=training.recipe.batch_size)
     sums = torch.zeros(3, dtype=torch.float64)
+    motions = []
     training.model.eval()
     with torch.no_grad():
         for batch in read_batches(dataset, keys, device=training.device):
             terms: Terms = training.model(batch, d2s_weight=0.0, generator=generator)
             found = torch.stack([terms.photometric, terms.smoothness, terms.reprojected])
             sums += len(batch.frames) * found.double().cpu()
+            motions.append(terms.forward_motions.double().cpu().numpy())
     training.model.train()
     means = (sums / len(dataset.frames)).tolist()
-    return dict(zip(("loss_photometric", "loss_smoothness", "reprojected"), means, strict=True))
+    named = dict(zip(("loss_photometric", "loss_smoothness", "reprojected"), means, strict=True))
+    return named, np.concatenate(motions)
 
 
 def _is_due(training: Training, job: Job, interval: int) -> bool:
@@ -146,17 +157,34 @@ def _is_due(training: Training, job: Job, interval: int) -> bool:
     return training.step % interval == 0 or training.step == job.stop
 
 
-def _look(training: Training, job: Job) -> None:
+def _look(training: Training, bar: "tqdm[Any]", job: Job) -> None:
     """The validation after an epoch, and the picture of the first frame."""
     step = training.step
     if job.validation is not None and _is_due(training, job, job.steps_per_epoch):
-        with JsonLines(job.run / VALIDATION_FILE) as log:
-            log.write({"step": step, **validate(training, job.validation)})
+        bar.clear()
+        _validate(training, job, job.validation)
     if _is_due(training, job, training.recipe.picture_interval):
         folder = job.run / PICTURES
         folder.mkdir(exist_ok=True)
         batch = job.dataset.sample(0, NOTHING).to(training.device)
         write_png(folder / f"step_{step:07d}.png", draw(training.model, batch))
+
+
+def _validate(training: Training, job: Job, dataset: TripletDataset) -> None:
+    """Log and say the losses of the validation and how the learned motions agree."""
+    losses, learned = validate(training, dataset)
+    values: dict[str, float | None] = {**losses}
+    axes = {} if job.recorded_motions is None else compare(learned, job.recorded_motions)
+    for name, axis in axes.items():
+        values[f"{name}_correlation"] = axis.correlation
+    with JsonLines(job.run / VALIDATION_FILE) as log:
+        log.write({"step": training.step, **values})
+    shown = "  ".join(
+        f"{key} {'none' if value is None else f'{value:.4g}'}" for key, value in values.items()
+    )
+    console.note(f"validation, step {training.step}/{job.stop}  {shown}")
+    for failure in failures(axes):
+        console.note(f"validation, step {training.step}/{job.stop}  {failure}")
 
 
 def _report(

@@ -26,7 +26,7 @@ class JsonLines:
         if self._file is not None:
             self._file.close()
 
-    def write(self, values: Mapping[str, float | int]) -> None:
+    def write(self, values: Mapping[str, float | int | None]) -> None:
         """Append one line."""
         if self._file is None:
             raise ValueError("the log is not open")

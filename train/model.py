@@ -34,6 +34,8 @@ class Terms:
     """L_D2S without its weight (Eq. 3); 0 without distillation."""
     reprojected: Float[Tensor, ""]
     """Share of pixels where a warped source fits best."""
+    forward_motions: Float[Tensor, "batch 4 4"]
+    """T(target -> later source) that the loss was made with."""
 
 
 class Model(nn.Module):
@@ -74,9 +76,10 @@ class Model(nn.Module):
         """
         inputs = unit_images(batch.inputs)
         disparities = self.depth(inputs[0])
+        views = self._views(batch, inputs)
         base = self_supervised(
             disparities,
-            self._views(batch, inputs),
+            views,
             smoothness_weight=self.recipe.smoothness_weight,
             reduction=reduction,
             generator=generator,
@@ -89,6 +92,7 @@ class Model(nn.Module):
             smoothness=base.smoothness.mean(),
             d2s=d2s,
             reprojected=base.reprojected,
+            forward_motions=views.motions[1],
         )
 
     def _views(

@@ -9,12 +9,15 @@ from typing import Any
 import torch
 
 from xdistill.grouping.scheme import load_scheme
+from xdistill.manifests.errors import XDistillError
+from xdistill.pipeline.kitti.oxts import forward_motions
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import load_checkpoint, load_initial_networks
 from xdistill.train.data import TripletDataset
 from xdistill.train.labels import LabelSource, find_labels
 from xdistill.train.loop import Job
 from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE, truncate
+from xdistill.train.pose_agreement import FEWEST, Floats
 from xdistill.train.recipe import Recipe
 from xdistill.train.recipe_file import load_recipe, load_run_recipe, override
 from xdistill.train.run import read_record, require_empty, resume_run, resumed_recipe, start_run
@@ -113,6 +116,7 @@ def prepare(request: Request) -> Session:
     validation = _validation(request)
     for used in filter(None, (dataset, validation)):
         used.require_recordings()
+    recorded, uncompared = _recorded_motions(validation)
     training = new_training(recipe, device=request.device)
     record = _record(request, triplets, labels)
     _initialise(training, request, record)
@@ -121,9 +125,11 @@ def prepare(request: Request) -> Session:
         run=request.run,
         dataset=dataset,
         validation=validation,
+        recorded_motions=recorded,
         stop=request.steps or length,
     )
-    return Session(training=training, job=job, notes=_notes(request, triplets, labels, job))
+    notes = _notes(request, triplets, labels, job)
+    return Session(training=training, job=job, notes=(*notes, *uncompared))
 
 
 def _initialise(training: Training, request: Request, record: Mapping[str, Any]) -> None:
@@ -179,6 +185,22 @@ def _validation(request: Request) -> TripletDataset | None:
         return None
     triplets = find_triplets(request.data, Selection(split=request.validation_split))
     return TripletDataset(request.data, triplets.frames, recipe=request.recipe, labels=None)
+
+
+def _recorded_motions(validation: TripletDataset | None) -> tuple[Floats | None, tuple[str, ...]]:
+    """What learned motions of the validation are compared with, and why they are not.
+
+    No error without records: they judge the pose network and are no part of its training.
+    """
+    if validation is None or validation.recipe.pose != "network":
+        return None, ()
+    if len(validation.frames) < FEWEST:
+        reason = f"{len(validation.frames)} validation frames, a correlation needs {FEWEST}"
+        return None, (f"note:    learned poses are not compared: {reason}",)
+    try:
+        return forward_motions(validation.root, validation.frames), ()
+    except XDistillError as error:
+        return None, (f"note:    learned poses are not compared: {str(error).splitlines()[0]}",)
 
 
 def _record(

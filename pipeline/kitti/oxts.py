@@ -1,5 +1,6 @@
 """Recorded poses (oxts): where the car was, and how a camera moved between two frames."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def camera_motion(root: Path, target: Frame, source: Frame) -> Matrix:
         calibration.imu_to_camera(source.camera)
     )
     return np.linalg.inv(source_to_world) @ target_to_world
+
+
+def forward_motions(root: Path, frames: Sequence[Frame]) -> Matrix:
+    """T(t->s) (N, 4, 4) from each frame to the next of its drive, metres.
+
+    Raises:
+        PoseError: A record is missing or has another form.
+        CalibrationError: A date's calibration is missing or incomplete.
+    """
+    return np.stack([camera_motion(root, frame, frame.neighbour(1)) for frame in frames])
 
 
 def _rotation(axis: int, angle: float) -> Matrix:
