@@ -175,7 +175,7 @@ def _poses(summary: Summary) -> str:
         for name, axis in poses["axes"].items():
             rows += _pose_row(f"{run}: {name} ({axis['unit']})", axis)
         notes += "".join(f"<p class='failure'>{run}: {escape(t)}</p>" for t in poses["failures"])
-    chart, pitch = (
+    yaw, pitch = (
         scatter_chart(
             {run: _finite(summary["poses"][run]["axes"][axis]["pairs"]) for run in RUNS},
             x_name=f"recorded {axis}, degrees a frame",
@@ -183,8 +183,12 @@ def _poses(summary: Summary) -> str:
         )
         for axis in ("yaw", "pitch")
     )
+    training = line_chart(
+        summary["validation_yaw"], x_name="step", y_name="correlation of yaw, validation drives"
+    )
+    charts = "".join(f"<div>{chart}</div>" for chart in (training, yaw, pitch))
     return (
-        f"{notes}<div class='charts'><div>{chart}</div><div>{pitch}</div></div>"
+        f"{notes}<div class='charts'>{charts}</div>"
         f"<div class='scroll'><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         "</div>"
         "<p class='note'>Trivial motion: no yaw, no pitch, and one speed for all. Speed is learned "

@@ -225,6 +225,9 @@ def _start(command: Command, log: Path) -> "subprocess.Popen[bytes]":
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | threads,
+            # Ctrl-C reaches the demo alone, which hands it on once: a second one is no request
+            # to end with a checkpoint any more.
+            process_group=0,
         )
 
 
@@ -244,13 +247,17 @@ def _stop(running: Sequence["subprocess.Popen[bytes]"]) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[None]:
-    """Treat a request to terminate as Ctrl-C: no command may outlive the demo."""
+    """Treat a request to terminate, or a terminal that is closed, as Ctrl-C: no command may
+    outlive the demo.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    requests = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(request, interrupt) for request in requests]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for request, handler in zip(requests, before, strict=True):
+            signal.signal(request, handler)

@@ -13,8 +13,8 @@ RUNS = (BASELINE, DISTILLED)
 TRIVIAL = (CONSTANT, ROW_PRIOR)
 RUN_RECORD = "run.json"
 """xd-train writes it first: from then on the run is gone on with."""
-METRICS = "metrics.jsonl"
-"""xd-train's log, a line for each step."""
+METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
+"""xd-train's logs, a line for each step and for each validation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ class Settings:
         return self.out / "labels.zarr"
 
     def split(self, name: str) -> Path:
-        """Split file ``train`` or ``test``."""
+        """Split file ``train``, ``val`` or ``test``."""
         return self.street / "splits" / f"{name}.txt"
 
     def run(self, name: str) -> Path:
@@ -136,8 +136,8 @@ def _training(settings: Settings, name: str) -> Command:
     run = settings.run(name)
     words = _words(
         "xd-train", "--recipe", recipe_of(settings, name), "--data", settings.street,
-        "--store", settings.store, "--split", settings.split("train"), "--out", run,
-        "--device", "cpu",
+        "--store", settings.store, "--split", settings.split("train"),
+        "--val-split", settings.split("val"), "--out", run, "--device", "cpu",
         *(word for change in changes_of(settings) for word in ("--set", change)),
     )
     return Command(words=words, resumable=run / RUN_RECORD)

@@ -1,13 +1,13 @@
 """The demo's numbers, gathered from what its commands wrote: the content of report.json."""
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from xdistill.pipeline import console
 from xdistill.pipeline.demo_check import resolved
 from xdistill.pipeline.demo_commands import DemoError
 from xdistill.pipeline.demo_runner import Stage
@@ -17,6 +17,7 @@ from xdistill.pipeline.demo_stages import (
     METRICS,
     RUNS,
     TRIVIAL,
+    VALIDATION,
     Settings,
     command_lines,
 )
@@ -30,6 +31,7 @@ MUST_BEAT = 0.2
 CURVE_POINTS = 100
 """Points of a loss curve."""
 LOSSES = ("loss", "loss_photometric", "loss_d2s")
+YAW = "yaw_correlation"
 
 
 def summarise(
@@ -49,7 +51,7 @@ def summarise(
     metrics = {name: dict(score["metrics"]) for name, score in scores.items()}
     return {
         "version": version("xdistill"),
-        "machine": {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"},
+        "machine": {"cores": console.usable_cores(), "system": _system()},
         "settings": {
             "recipe": settings.recipe,
             "drives": settings.drives,
@@ -67,6 +69,7 @@ def summarise(
         "gain_over_trivial": gain_over_trivial(metrics),
         "poses": {name: _read(settings.poses(name)) for name in RUNS},
         "curves": {name: loss_curves(settings.run(name) / METRICS) for name in RUNS},
+        "validation_yaw": {name: yaw_curve(settings.run(name) / VALIDATION) for name in RUNS},
         "commands": command_lines(stages),
         "seconds": dict(seconds),
     }
@@ -99,16 +102,36 @@ def loss_curves(log: Path, *, points: int = CURVE_POINTS) -> dict[str, list[floa
     Raises:
         DemoError: No log, or a line that cannot be read.
     """
-    try:
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise _damaged(log, error) from error
+    lines = _read_lines(log)
     span = max(1, -(-len(lines) // points))
     groups = [lines[start : start + span] for start in range(0, len(lines), span)]
     curves = {"step": [float(group[-1]["step"]) for group in groups]}
     for key in LOSSES:
         curves[key] = [sum(line[key] for line in group) / len(group) for group in groups]
     return curves
+
+
+def yaw_curve(log: Path) -> list[list[float]]:
+    """Step and correlation of the learned with the recorded yaw, of every validation.
+
+    Empty with recorded poses, and 0 where the learned yaw does not vary.
+
+    Raises:
+        DemoError: No log, or a line that cannot be read.
+    """
+    lines = [line for line in _read_lines(log) if YAW in line]
+    return [[line["step"], line[YAW] or 0.0] for line in lines]
+
+
+def _read_lines(log: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise _damaged(log, error) from error
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.machine()}"
 
 
 def _read(path: Path) -> Any:

@@ -54,11 +54,18 @@ class Settings:
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise StreetError(f"{value} {name}", expected=f"{low} to {high}")
+                raise StreetError(
+                    f"{value} {name}",
+                    expected=f"{low} to {high}",
+                    where=f"--{name}",
+                    remedy=f"give --{name} in this range",
+                )
         if not all(SMALLEST <= side <= LARGEST for side in self.size):
             raise StreetError(
                 f"frames of {self.size[1]}x{self.size[0]} pixels",
                 expected=f"{SMALLEST} to {LARGEST} pixels each way",
+                where="--size",
+                remedy="give another size, such as --size 192x64",
             )
 
 
@@ -70,7 +77,12 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
     if not match:
-        raise StreetError(f"size {text!r}", expected="WxH in pixels, such as 192x64")
+        raise StreetError(
+            f"size {text!r}",
+            expected="WxH: width and height in pixels",
+            where="--size",
+            remedy="give it as in --size 192x64",
+        )
     return int(match[2]), int(match[1])
 
 
@@ -83,11 +95,20 @@ def prepare(out: Path, settings: Settings) -> list[int]:
     """
     record = asdict(settings) | {"size": list(settings.size), "world": sources_digest()}
     if out.exists() and not out.is_dir():
-        raise StreetError("a file", expected="a folder, new or empty", where=out.absolute())
+        raise StreetError(
+            "a file",
+            expected="a folder, new or empty",
+            where=out.absolute(),
+            remedy="give another --out",
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StreetError(f"the folder cannot be made ({error})", where=out.absolute()) from error
+        raise StreetError(
+            f"the folder cannot be made ({error.strerror})",
+            where=out.absolute(),
+            remedy="give another --out, or let this one be written",
+        ) from error
     # Before anything is read: another process may have written half of it.
     claim(out)
     _require_ours(out, record)

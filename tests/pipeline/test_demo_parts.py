@@ -14,7 +14,7 @@ from xdistill.pipeline.demo_page import page
 from xdistill.pipeline.demo_page_departures import departures
 from xdistill.pipeline.demo_pictures import aligned, data_address, depth_colours, enlarge, spread
 from xdistill.pipeline.demo_stages import Settings, stages
-from xdistill.pipeline.demo_summary import difference, gain_over_trivial, loss_curves
+from xdistill.pipeline.demo_summary import difference, gain_over_trivial, loss_curves, yaw_curve
 from xdistill.train.recipe_file import load_recipe
 
 SETTINGS = Settings(
@@ -51,6 +51,15 @@ def test_curves_are_means_of_equal_spans(tmp_path: Path) -> None:
 def test_a_missing_log_is_named(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="metrics.jsonl"):
         loss_curves(tmp_path / "metrics.jsonl")
+
+
+def test_the_yaw_of_every_validation_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "validation.jsonl"
+    values = [(84, None), (168, 0.25), (200, -0.5)]
+    log.write_text("".join(json.dumps({"step": s, "yaw_correlation": y}) + "\n" for s, y in values))
+    assert yaw_curve(log) == [[84, 0.0], [168, 0.25], [200, -0.5]]
+    log.write_text('{"step": 84, "loss_photometric": 0.1}\n')
+    assert yaw_curve(log) == []
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,7 @@ def summary(failures: list[str]) -> dict[str, object]:
         "gain_over_trivial": {"constant": 0.4, "row-prior": 0.25},
         "poses": {"baseline": poses, "distilled": poses},
         "curves": {"baseline": curves, "distilled": curves},
+        "validation_yaw": {"baseline": [[1, 0.0], [2, 0.5]], "distilled": []},
         "commands": ["xd-train --set 'a<b'"], "seconds": {"train": 10.0},
     }  # fmt: skip
 

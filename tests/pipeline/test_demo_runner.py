@@ -120,31 +120,57 @@ def test_commands_run_on_one_thread(tmp_path: Path) -> None:
     assert found.read_text() == "1"
 
 
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX signals")
-def test_a_stopped_demo_leaves_no_command_behind(tmp_path: Path) -> None:
+def stopped_demo(tmp_path: Path, request: signal.Signals, code: str) -> int:
+    """Start a demo whose one command writes its number to ``pid`` once it is ready, send the
+    request to its process group as a terminal does, and return the command's number.
+    """
     program = f"""
 import sys
 from pathlib import Path
 from xdistill.pipeline.demo_commands import Command
 from xdistill.pipeline.demo_runner import Stage, run_stages
-code = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
-one = Stage(name="one", title="One", commands=(Command(words=("python", "-c", code)),), seconds=1)
+one = Stage(
+    name="one", title="One", commands=(Command(words=("python", "-c", {code!r})),), seconds=1
+)
 try:
     run_stages([one], Path({str(tmp_path)!r}))
 except KeyboardInterrupt:
     sys.exit(130)
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     pid = tmp_path / "pid"
     deadline = time.monotonic() + 60
     while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, request)
     assert process.wait(60) == 130
+    return int(pid.read_text())
+
+
+@pytest.mark.parametrize("request_", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_demo_leaves_no_command_behind(tmp_path: Path, request_: signal.Signals) -> None:
+    code = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+        os.kill(stopped_demo(tmp_path, request_, code), 0)
+
+
+def test_ctrl_c_asks_each_command_once(tmp_path: Path) -> None:
+    code = """
+import os, signal, time
+asked = []
+signal.signal(signal.SIGINT, lambda *_: asked.append(time.monotonic()))
+open('pid', 'w').write(str(os.getpid()))
+while not asked or time.monotonic() < asked[0] + 2:
+    time.sleep(0.05)
+open('asked', 'w').write(str(len(asked)))
+"""
+    stopped_demo(tmp_path, signal.SIGINT, code)
+    assert (tmp_path / "asked").read_text() == "1"
 
 
 def test_resume_is_added_once_there_is_something_to_resume(tmp_path: Path) -> None:

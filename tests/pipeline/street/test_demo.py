@@ -74,6 +74,7 @@ def test_numbers_of_the_report_are_those_of_the_run(
     for name in RUNS:
         assert f"{summary['metrics'][name]['abs_rel']:.3f}" in html
     assert summary["curves"]["baseline"]["step"] == [1, 2]
+    assert [step for step, _ in summary["validation_yaw"]["baseline"]] == [1, 2]
     assert len(summary["poses"]["distilled"]["axes"]["yaw"]["pairs"]) == FRAMES - 2
 
 
