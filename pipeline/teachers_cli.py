@@ -48,7 +48,7 @@ def _entry_text(known: "TeacherEntry") -> str:
         "trained on": known.training_data,
         "network input": known.input_size,
         "licence": known.licence,
-        "sha256": known.sha256 or "not published; recorded at the first download",
+        "sha256": known.sha256 or "not published; that of the first readable file is recorded",
         "weights": f"{path} ({'here' if path.is_file() else 'not fetched yet'})",
         "source": known.source,
     }

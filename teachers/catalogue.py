@@ -1,6 +1,7 @@
 """The teachers that are known by name, and their published weights."""
 
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class TeacherEntry:
     """Where the weights are published."""
     sha256: str | None = None
     """Digest of the weights; None where the publisher gives none."""
+    attention_scales: tuple[float, ...] | None = None
+    """Multiples of the network input that an attention head joins; None for weights without."""
 
 
 def entry(name: str) -> TeacherEntry:
@@ -52,6 +55,8 @@ def entry(name: str) -> TeacherEntry:
     """
     content = loader.load("teachers", name)
     weights: dict[str, Any] = content.pop("weights", {})
+    if "attention_scales" in content:
+        content["attention_scales"] = tuple(map(float, content["attention_scales"]))
     try:
         return TeacherEntry(name=name, **content, **weights)
     except TypeError as error:
@@ -67,7 +72,46 @@ def entries() -> list[TeacherEntry]:
 
 def with_defaults(settings: TeacherSettings, known: TeacherEntry) -> TeacherSettings:
     """The settings, with the manifest's choice where the user made none."""
-    return replace(settings, input_size=settings.input_size or known.input_size)
+    return replace(
+        settings,
+        input_size=settings.input_size or known.input_size,
+        scales=settings.scales or known.attention_scales,
+    )
+
+
+def require_head(known: TeacherEntry, keys: Collection[str], *, where: Path) -> None:
+    """Refuse a checkpoint that would be run at other scales than its manifest says.
+
+    Args:
+        known: The manifest.
+        keys: The checkpoint's.
+        where: Its file, named in the message.
+
+    Raises:
+        TeacherError: An attention head that the manifest knows nothing of, or none where it
+            gives the scales of one.
+    """
+    # It imports torch, which a list of the teachers need not wait for.
+    from xdistill.teachers.convert import ATTENTION
+
+    has = any(key.startswith(ATTENTION) for key in keys)
+    if has == (known.attention_scales is not None):
+        return
+    words = {True: "with", False: "without"}
+    others = [
+        other
+        for other in entries()
+        if (other.attention_scales is not None) == has and other.config == known.config
+    ]
+    # Of several, those of the same authors.
+    same = [other for other in others if other.source == known.source] or others
+    names = " or ".join(f"--teacher {other.name},{where}" for other in same)
+    raise TeacherError(
+        f"a checkpoint {words[has]} an attention head for {known.name}",
+        expected=f"one {words[not has]}: the head decides at which scales the network is run",
+        where=where,
+        remedy=names or "give the checkpoint of this manifest",
+    )
 
 
 def weights_path(known: TeacherEntry) -> Path:
@@ -80,8 +124,8 @@ def weights_path(known: TeacherEntry) -> Path:
 def fetch_weights(known: TeacherEntry) -> Path:
     """The weights' file, downloaded if it is not there yet, and checked.
 
-    Where no digest is published, that of the first file that reads as a checkpoint is kept beside
-    it and checked from then on.
+    Where no digest is published, that of the first file that reads as a checkpoint is recorded
+    beside it and checked from then on.
 
     Raises:
         FetchError: No network, an incomplete download, another digest than expected, or no

@@ -1,6 +1,6 @@
 """Any mmsegmentation segmentor as a teacher, with the labels mmsegmentation itself would give."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,12 @@ AUXILIARY = "auxiliary_head."
 
 
 def load_mmseg(
-    config_name: str, checkpoint: Path, *, device: str, settings: TeacherSettings
+    config_name: str,
+    checkpoint: Path,
+    *,
+    device: str,
+    settings: TeacherSettings,
+    require: Callable[[Collection[str]], None] = lambda keys: None,
 ) -> NetworkTeacher:
     """Load a segmentor from its config and checkpoint.
 
@@ -32,12 +37,14 @@ def load_mmseg(
         checkpoint: File with the weights.
         device: Where the network runs.
         settings: How it is run; ``input_size`` None is the config's own.
+        require: Raises TeacherError where the checkpoint's keys are not those that are wanted.
 
     Raises:
         TeacherError: Packages missing, config or checkpoint not usable, or not fitting together.
     """
     config = mmseg_config.load_config(config_name)
     weights = read_checkpoint(checkpoint)
+    require(weights.state.keys())
     model = load_weights(build(config), weights, where=checkpoint)
     place = torch_device(device)
     decoder, fusion = _decoder(model.to(place).eval(), settings)

@@ -1,5 +1,6 @@
 """Teachers by name: one line of text says which, and the same line loads it in any process."""
 
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -102,4 +103,7 @@ def _load_manifest(
     entry = catalogue.entry(name)
     weights = Path(checkpoint).expanduser() if checkpoint else catalogue.fetch_weights(entry)
     settings = catalogue.with_defaults(settings, entry)
-    return mmseg.load_mmseg(entry.config, weights, device=device, settings=settings)
+    require = partial(catalogue.require_head, entry, where=weights)
+    return mmseg.load_mmseg(
+        entry.config, weights, device=device, settings=settings, require=require
+    )

@@ -12,6 +12,7 @@ import torch
 from xdistill.manifests import loader
 from xdistill.manifests.errors import FetchError, ManifestError
 from xdistill.teachers import catalogue, mmseg_config
+from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
 
@@ -68,6 +69,37 @@ def test_network_input_is_the_manifests_unless_given() -> None:
     assert catalogue.with_defaults(TeacherSettings(), known).input_size == "2048x640"
     own = TeacherSettings(input_size="640x192", flip=True)
     assert catalogue.with_defaults(own, known) == own
+
+
+def test_attention_scales_are_the_manifests_unless_given() -> None:
+    known = catalogue.entry("inverseform-hr48-hms")
+    assert catalogue.with_defaults(TeacherSettings(), known).scales == (0.25, 0.5, 1.0, 2.0)
+    assert catalogue.with_defaults(TeacherSettings(scales=(1.0,)), known).scales == (1.0,)
+    assert catalogue.with_defaults(TeacherSettings(), catalogue.entry("pidnet-s")).scales is None
+
+
+HEAD, PLAIN = ["ocr.cls_head.bias", "scale_attn.conv2.weight"], ["ocr.cls_head.bias"]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "told"),
+    [
+        ("inverseform-hr48", HEAD, "with an attention head for inverseform-hr48\n"),
+        ("ocrnet-hr48", HEAD, "with an attention head for ocrnet-hr48\n"),
+        ("inverseform-hr48-hms", PLAIN, "without an attention head for inverseform-hr48-hms\n"),
+    ],
+)
+def test_checkpoint_that_would_run_at_other_scales_names_its_own_manifest(
+    name: str, keys: list[str], told: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("mmseg")
+    path = tmp_path / "x.pth"
+    torch.save(dict.fromkeys(keys, torch.ones(2)), path)
+    with pytest.raises(TeacherError, match=told) as caught:
+        load_teacher(f"{name},{path}")
+    right = "inverseform-hr48" if keys == PLAIN else "inverseform-hr48-hms"
+    assert str(caught.value).endswith(f"what to do: --teacher {right},{path}")
+    catalogue.require_head(catalogue.entry(right), keys, where=path)
 
 
 def test_manifest_with_a_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,10 @@ def logits_and_attention(model: Any, inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 def test_multi_scale_defaults_and_wrong_scales(with_attention: Path) -> None:
     spec = f"mmseg:{OCRNET},{with_attention}"
-    record = load_teacher(spec).record
+    teacher = load_teacher(spec)
+    record = teacher.record
     assert record["attention_scales"] == [0.25, 0.5, 1.0, 2.0] and record["scales"] == [1.0]
+    named = load_teacher(f"inverseform-hr48-hms,{with_attention}")
+    assert named.fingerprint == teacher.fingerprint
     with pytest.raises(TeacherError, match="1 among them"):
         load_teacher(spec, settings=TeacherSettings(scales=(0.5, 2.0)))
