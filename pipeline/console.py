@@ -125,6 +125,8 @@ def _check_form(option: click.Option, key: str, value: Any) -> None:
         kinds, expected = (bool,), "true or false"
     elif isinstance(option.type, click.types.IntParamType):
         kinds, expected = (str, int), "a whole number"
+    elif isinstance(option.type, click.types.FloatParamType):
+        kinds, expected = (str, int, float), "a number"
     elif isinstance(option.type, click.types.StringParamType):
         kinds = (str, int)
     values = value if isinstance(value, list) else [value]

@@ -39,6 +39,12 @@ class TrainCommand(console.Command):
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key.")
 @click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Ignore labels less probable than P; the same as --set min_confidence=P.",
+)
+@click.option(
     "--split", help=f"Split file or name; 'all' takes every frame found.  [{DEFAULT_SPLIT}]"
 )
 @click.option("--drive", "drives", multiple=True, help="Drive instead of a split; may be repeated.")
@@ -103,6 +109,7 @@ def _request(options: dict[str, Any]) -> "Request":
     from xdistill.train.session import Request, recorded_request
     from xdistill.train.training import choose_device
 
+    overrides = _overrides(options["min_confidence"], options["overrides"])
     given: dict[str, Any] = {
         "data": options["data"],
         "store": options["store"],
@@ -112,11 +119,11 @@ def _request(options: dict[str, Any]) -> "Request":
     if options["resume"]:
         run = options["out"] or newest_run()
         recipe = options["recipe"] if _typed("recipe") else None
-        recorded = recorded_request(run, recipe=recipe, overrides=options["overrides"])
+        recorded = recorded_request(run, recipe=recipe, overrides=overrides)
         console.note(f"resuming {run}: what is not typed is as the run was started")
         given = recorded | {key: given[key] for key in given if _typed(*_SOURCES[key])}
     else:
-        given["recipe"] = load_recipe(options["recipe"], overrides=options["overrides"])
+        given["recipe"] = load_recipe(options["recipe"], overrides=overrides)
         run = options["out"] or free_name(given["recipe"].name)
         console.note(f"run:     {run}")
     request = Request(
@@ -128,6 +135,30 @@ def _request(options: dict[str, Any]) -> "Request":
     )
     _say_selection(request, options)
     return request
+
+
+def _overrides(min_confidence: float | None, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The recipe keys of ``--set`` and of the flag that stands for one of them."""
+    from xdistill.train.recipe_file import parse_overrides
+
+    own = parse_overrides(texts).get("min_confidence")
+    if min_confidence is None or _equals(own, min_confidence):
+        return texts
+    # What is typed wins over the defaults of xdistill.toml.
+    lead = _typed("min_confidence") - _typed("overrides")
+    if own is not None and lead == 0:
+        raise click.UsageError(
+            f"--min-confidence {min_confidence:g} contradicts --set min_confidence={own}: "
+            "give one of them"
+        )
+    return texts if own is not None and lead < 0 else (*texts, f"min_confidence={min_confidence}")
+
+
+def _equals(text: str | None, number: float) -> bool:
+    try:
+        return text is not None and float(text) == number
+    except ValueError:
+        return False
 
 
 def _say_selection(request: "Request", options: dict[str, Any]) -> None:

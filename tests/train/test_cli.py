@@ -12,6 +12,7 @@ from training_tree import DRIVE
 
 from xdistill.train import cli, loop
 from xdistill.train.cli import main
+from xdistill.train.recipe_file import load_run_recipe
 from xdistill.train.training import choose_device
 
 SMALL = ["width=64", "height=64", "batch_size=2", "encoder_weights=none", "num_workers=0"]
@@ -107,6 +108,46 @@ def test_without_split_and_drive_the_eigen_zhou_split_is_meant(
     assert f"device:  {choose_device(None)} (assumed)\n" in said
 
 
+def chosen(run: Path) -> object:
+    return load_run_recipe(run).min_confidence
+
+
+def test_min_confidence_is_the_recipe_key(run: Run, tmp_path: Path) -> None:
+    first = ["--recipe", "monodepth2-rn18", "--drive", "0001", "--steps", "1", "--out", "run"]
+    result = run(*first, "--min-confidence", "0.5", "--set", "min-confidence=0.50")
+    assert result.exit_code == 0, result.output
+    assert chosen(tmp_path / "run") == 0.5
+    result = run("--resume", "--out", "run", "--min-confidence", "0.25", small=False)
+    assert result.exit_code == 1 and "min_confidence" in result.stderr, result.output
+    result = run("--resume", "--out", "run", "--min-confidence", "0.5", "--steps", "1", small=False)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("other", ["0.25", "none", "half"])
+def test_min_confidence_said_twice_and_otherwise_is_refused(
+    run: Run, tmp_path: Path, other: str
+) -> None:
+    result = run("--drive", "0001", "--min-confidence", "0.5", "--set", f"min_confidence={other}")
+    assert result.exit_code == 2
+    told = f"--min-confidence 0.5 contradicts --set min_confidence={other}: give one of them"
+    assert told in " ".join(result.stderr.split())
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [([], 0.5), (["--min-confidence", "0.75"], 0.75), (["--set", "min_confidence=0.25"], 0.25)],
+)
+def test_a_typed_min_confidence_wins_over_the_files(
+    run: Run, tmp_path: Path, typed: list[str], expected: float
+) -> None:
+    (tmp_path / "xdistill.toml").write_text("[train]\nmin_confidence = 0.5\n")
+    first = ["--recipe", "monodepth2-rn18", "--drive", "0001", "--steps", "1", "--out", "run"]
+    result = run(*first, *typed)
+    assert result.exit_code == 0, result.output
+    assert chosen(tmp_path / "run") == expected
+
+
 def test_resume_says_what_the_record_does_not_decide(run: Run, tmp_path: Path) -> None:
     (tmp_path / "xdistill.toml").write_text(
         'data = "absent"\nrecipe = "xdistill-rn50"\n[train]\nsteps = 2\ndevice = "cpu"\n'
@@ -136,6 +177,7 @@ def test_resume_says_what_the_record_does_not_decide(run: Run, tmp_path: Path) -
         (["--drive", "0001", "--set", "init=absent"], "no such folder"),
         (["--drive", "0001", "--set", "scheme=absent.toml"], "no scheme named"),
         (["--steps", "0"], "not in the range"),
+        (["--min-confidence", "1.5"], "not in the range"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback_and_write_nothing(
