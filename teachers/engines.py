@@ -3,7 +3,8 @@
 import importlib.util
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ Run = Callable[[Tensor], Tensor]
 """Inputs (batch, 3, height, width) to logits (batch, classes, height, width), float32."""
 
 ONNX_OPSET = 17
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "Failed to allocate memory")
+"""What the allocators of torch on a CPU say, from one system to the next, and ONNX Runtime's."""
 
 
 def torch_device(name: str) -> torch.device:
@@ -34,6 +37,32 @@ def torch_device(name: str) -> torch.device:
             f"device {name!r}: {str(error).splitlines()[0]}",
             expected="cpu, cuda or cuda:N of this machine",
             where="--device",
+        ) from error
+
+
+@contextmanager
+def memory_told(
+    work: str, *, options: Sequence[str] = ("a smaller --batch-size", "a smaller --input-size")
+) -> Iterator[None]:
+    """Raise TeacherError where no memory was found for some work.
+
+    Args:
+        work: What needs it, as the message says it.
+        options: What to give instead.
+    """
+    try:
+        yield
+    # On a CPU nothing but the text tells, and ONNX Runtime's exceptions have no base class.
+    except Exception as error:
+        told = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(
+            text in str(error) for text in OUT_OF_MEMORY
+        )
+        if not told:
+            raise
+        raise TeacherError(
+            f"out of memory: {str(error).splitlines()[0] if str(error) else 'MemoryError'}",
+            expected=f"room for {work}",
+            remedy=f"give {' or '.join(options)}",
         ) from error
 
 
@@ -59,7 +88,9 @@ def make_engine(name: str, network: nn.Module, device: torch.device) -> Run:
         )
     if name == "exact":
         return network
-    folded = fold_on(network, device)
+    copy = "a second copy of the network, with normalisation folded"
+    with memory_told(copy, options=("--engine exact", "--device cpu")):
+        folded = fold_on(network, device)
     if name == "onnx":
         return OnnxEngine(folded, device)
     if name == "fused":

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,20 +12,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.teachers.engines import describe_engine
-from xdistill.teachers.protocol import (
-    CONFIDENCE_LEVELS,
-    Labels,
-    Record,
-    TeacherError,
-    fingerprint_of,
-)
+from xdistill.teachers.engines import describe_engine, memory_told
+from xdistill.teachers.protocol import CONFIDENCE_LEVELS, Labels, Record, fingerprint_of
 from xdistill.teachers.settings import ENGINES, TeacherSettings
 
 Logits = Float[Tensor, "batch classes height width"]
-
-OUT_OF_MEMORY = ("not enough memory", "can't allocate memory")
-"""What torch's allocators on a CPU say, from one system to the next."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +70,8 @@ class NetworkTeacher:
         self.record: Record = {
             **record,
             "engine": describe_engine(settings.engine),
+            # Kinds of devices round differently, and CUDA's convolutions may use TF32.
+            "device": device.type,
             "flip": settings.flip,
             "scales": list(self._scales),
             "classes": list(cityscapes().names),
@@ -107,7 +99,7 @@ class NetworkTeacher:
             TeacherError: The network cannot run at these frames' size, or memory is too small.
         """
         step = len(images) if self._batches else 1
-        with torch.inference_mode(), _memory_told(len(images)):
+        with torch.inference_mode(), memory_told(f"the network's pass over {len(images)} frames"):
             parts = [self._label(images[at : at + step]) for at in range(0, len(images), step)]
         levels = [level for _, level in parts if level is not None]
         return Labels(
@@ -166,26 +158,6 @@ class NetworkTeacher:
         return interpolate(
             logits, size=size, mode="bilinear", align_corners=self._network.align_corners
         )
-
-
-@contextmanager
-def _memory_told(frames: int) -> Iterator[None]:
-    """Raise TeacherError where torch found no memory for a batch of so many frames."""
-    try:
-        yield
-    except RuntimeError as error:
-        # On a CPU nothing but the text tells.
-        told = isinstance(error, torch.cuda.OutOfMemoryError) or any(
-            text in str(error) for text in OUT_OF_MEMORY
-        )
-        if not told:
-            raise
-        raise TeacherError(
-            f"out of memory: {str(error).splitlines()[0]}",
-            expected=f"room for the network's pass over {frames} frames",
-            where="--batch-size, --input-size",
-            remedy="give a smaller --batch-size or --input-size",
-        ) from error
 
 
 def confidence_levels(

@@ -117,6 +117,15 @@ def test_frames_of_several_sizes_keep_their_labels(
         assert (classes[0] == classes[1]).mean() >= 0.9999
 
 
+def test_no_memory_for_the_folded_copy_names_the_exact_engine() -> None:
+    class Huge(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.empty(2**60)
+
+    with pytest.raises(TeacherError, match=r"out of memory(.|\n)*--engine exact or --device cpu"):
+        make_engine("fused", Huge(), CPU)
+
+
 def test_export_leaves_the_network_in_evaluation_mode() -> None:
     pytest.importorskip("onnxruntime")
     wrapper = nn.Sequential(settled(Blocks()))

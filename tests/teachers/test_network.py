@@ -114,6 +114,8 @@ class Failing(Linear):
         torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
         RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("[enforce fail] . DefaultCPUAllocator: not enough memory: you tried"),
+        Exception("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer"),
+        MemoryError(),
     ],
 )
 def test_too_little_memory_names_the_options(
@@ -122,8 +124,20 @@ def test_too_little_memory_names_the_options(
     teacher = NetworkTeacher(
         Failing(error), settings=TeacherSettings(), record={}, device=torch.device("cpu")
     )
-    with pytest.raises(TeacherError, match=r"out of memory(.|\n)*--batch-size or --input-size"):
+    told = r"out of memory(.|\n)*--batch-size or a smaller --input-size"
+    with pytest.raises(TeacherError, match=told):
         teacher.label(images, ["a", "b"])
+
+
+def test_the_kind_of_device_belongs_to_the_fingerprint() -> None:
+    made = {
+        kind: NetworkTeacher(
+            Linear(), settings=TeacherSettings(), record={}, device=torch.device(kind)
+        )
+        for kind in ("cpu", "meta")
+    }
+    assert made["meta"].record["device"] == "meta"
+    assert made["cpu"].fingerprint != made["meta"].fingerprint
 
 
 def test_other_failures_of_a_network_keep_their_type(images: list[NDArray[np.uint8]]) -> None:
