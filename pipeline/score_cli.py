@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     "--labels",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder of ground truth: <date>/<drive>/image_02/<10 digits>.png.",
+    help="Folder of ground truth: <date>/<drive>/image_02/<10 digits>.png, or with --mapping "
+    "000000_10.png.",
+)
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    help="train_mapping.txt of KITTI 2015's development kit: the raw frame of each of its images.",
 )
 @click.option(
     "--ids",
@@ -29,24 +35,28 @@ if TYPE_CHECKING:
 @click.option("--scheme", default="4", show_default=True, help="Groups to score too.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, with the confusion.")
 @console.examples(
-    "xd-pipeline score --labels kitti_semantics --ids label",
-    "xd-pipeline score --labels kitti_semantics --scheme 2 --json",
+    "xd-pipeline score --labels my_labels --scheme 2 --json",
+    "xd-pipeline score --labels training/semantic --ids label --mapping train_mapping.txt",
 )
-def score(store: Path, labels: Path, ids: "Ids", scheme: str, as_json: bool) -> None:
-    """Compare the teacher's labels with ground truth: IoU per class and per group."""
+def score(
+    store: Path, labels: Path, mapping: Path | None, ids: "Ids", scheme: str, as_json: bool
+) -> None:
+    """Compare the teacher's labels with ground truth: confusion, IoU per class and per group.
+
+    KITTI-2015 semantics is read as it is published: --labels training/semantic --ids label, with
+    --mapping. Maps of frames that the mapping or the store lacks are counted and left out.
+    """
     import json
 
     from xdistill.grouping.scheme import load_scheme
     from xdistill.pipeline.score import as_text
     from xdistill.pipeline.score import score as run
+    from xdistill.pipeline.score_truth import find_truth
     from xdistill.pipeline.store import LabelStore
 
-    with console.progress(total=None, unit="frame") as bar:
-        result = run(
-            LabelStore.open(store),
-            labels,
-            ids=ids,
-            scheme=load_scheme(scheme),
-            advance=bar.update,
-        )
+    # All that can be wrong, before a bar that would stand empty above the message.
+    target, table = LabelStore.open(store), load_scheme(scheme)
+    truth = find_truth(labels, mapping=mapping)
+    with console.progress(total=len(truth.maps), unit="frame") as bar:
+        result = run(target, truth, ids=ids, scheme=table, advance=bar.update)
     click.echo(json.dumps(result, indent=2) if as_json else as_text(result))

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +42,7 @@ class PngTeacher:
                 remedy="correct the path after png:",
             )
         self._folder = folder
-        self._table = id_table(ids)
+        self._ids = ids
         self.record: Record = {
             "kind": "png",
             "folder": str(folder.resolve()),
@@ -58,53 +59,73 @@ class PngTeacher:
                 ids that are none.
         """
         maps = [
-            self._read(key, size=(image.shape[0], image.shape[1]))
+            read_label_map(
+                self._folder / f"{key}.png",
+                key=key,
+                ids=self._ids,
+                size=(image.shape[0], image.shape[1]),
+            )
             for image, key in zip(images, keys, strict=True)
         ]
         return Labels(classes=np.stack(maps))
 
-    def _read(self, key: str, *, size: tuple[int, int]) -> NDArray[np.uint8]:
-        path = self._folder / f"{key}.png"
-        try:
-            ids = read_ids(path.read_bytes())
-        except FileNotFoundError:
-            raise FrameLabelError(
-                "no label map for this frame", key=key, where=path, remedy="add the file"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise FrameLabelError(
-                str(error),
-                key=key,
-                expected="an 8-bit PNG with one channel of ids",
-                where=path,
-                remedy="write the file again",
-            ) from error
-        if ids.shape != size:
-            raise FrameLabelError(
-                f"label map of {ids.shape[1]}x{ids.shape[0]}",
-                key=key,
-                expected=f"the frame's own size, {size[1]}x{size[0]}",
-                where=path,
-                remedy="resize it by nearest neighbour, or give the folder made from these frames",
-            )
-        return self._convert(ids, key=key, where=path)
 
-    def _convert(self, ids: NDArray[np.uint8], *, key: str, where: Path) -> NDArray[np.uint8]:
-        illegal = self._table[ids] < 0
-        if illegal.any():
-            named = ", ".join(map(str, np.unique(ids[illegal])))
-            label_ids = self.record["ids"] == "label"
-            expected = f"0-{LABEL_IDS - 1}" if label_ids else "0-18"
-            raise FrameLabelError(
-                f"ids {named} in the label map",
-                key=key,
-                expected=f"{self.record['ids']} ids {expected}, or {IGNORE_INDEX} for none",
-                where=where,
-                remedy="correct the ids" if label_ids else "Cityscapes label ids need --ids label",
-            )
-        return self._table[ids].astype(np.uint8)
+def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read one label map as train ids or 255, (height, width).
+
+    Args:
+        path: An 8-bit grey or palette PNG of ids.
+        key: Its frame, named in the message.
+        ids: What the numbers in it are.
+        size: Height and width that it must have, in pixels.
+
+    Raises:
+        FrameLabelError: It is missing, broken, of another size or form, or holds ids that are
+            none.
+    """
+    try:
+        found = read_ids(path.read_bytes())
+    except FileNotFoundError:
+        raise FrameLabelError(
+            "no label map for this frame", key=key, where=path, remedy="add the file"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise FrameLabelError(
+            str(error),
+            key=key,
+            expected="an 8-bit PNG with one channel of ids",
+            where=path,
+            remedy="write the file again",
+        ) from error
+    if found.shape != size:
+        raise FrameLabelError(
+            f"label map of {found.shape[1]}x{found.shape[0]}",
+            key=key,
+            expected=f"the frame's own size, {size[1]}x{size[0]}",
+            where=path,
+            remedy="resize it by nearest neighbour, or give the folder made from these frames",
+        )
+    return _train_ids(found, key=key, ids=ids, where=path)
 
 
+def _train_ids(
+    found: NDArray[np.uint8], *, key: str, ids: Ids, where: Path
+) -> NDArray[np.uint8]:
+    converted = id_table(ids)[found]
+    if (converted < 0).any():
+        named = ", ".join(map(str, np.unique(found[converted < 0])))
+        expected = f"0-{LABEL_IDS - 1}" if ids == "label" else "0-18"
+        raise FrameLabelError(
+            f"ids {named} in the label map",
+            key=key,
+            expected=f"{ids} ids {expected}, or {IGNORE_INDEX} for none",
+            where=where,
+            remedy="correct the ids" if ids == "label" else "Cityscapes label ids need --ids label",
+        )
+    return converted.astype(np.uint8)
+
+
+@cache
 def id_table(ids: Ids) -> NDArray[np.int16]:
     """Look-up table (256,) from a PNG's ids to train ids or 255; -1 marks what is no id."""
     table = np.full(256, -1, np.int16)

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -83,7 +83,10 @@ def test_command_in_json(store: Path, tmp_path: Path) -> None:
     assert result["classes"]["iou"]["road"] == pytest.approx(2 / 3)
     # Road and sidewalk are both ground: in groups the confusion of the two is none.
     assert result["groups"]["iou"]["ground"] == 1.0
-    assert np.array_equal(result["confusion"], confusion(TRUTH, LABELS, classes=19))
+    assert result["not_labelled"] == 1 and result["unmapped"] == 0
+    counts = confusion(TRUTH, LABELS, classes=19)
+    assert np.array_equal(result["classes"]["confusion"], counts)
+    assert np.array_equal(result["groups"]["confusion"], merge(counts, load_scheme("4").table))
 
 
 def test_command_in_text_with_label_ids(store: Path, tmp_path: Path) -> None:
@@ -92,7 +95,10 @@ def test_command_in_text_with_label_ids(store: Path, tmp_path: Path) -> None:
     arguments = ["--store", str(store), "--labels", str(folder), "--ids", "label", "--scheme", "2"]
     answer = CliRunner().invoke(score, arguments)
     assert answer.exit_code == 0, answer.output
-    assert "road                    66.67" in answer.stdout
+    assert "road                    66.67   33.3 % as sidewalk\n" in answer.stdout
+    assert "car                     33.33   50.0 % as ignore\n" in answer.stdout
+    assert "pole                   100.00\n" in answer.stdout
+    assert "left out" not in answer.stdout
     assert "groups of scheme 2" in answer.stdout
     assert "bicycle                     -" in answer.stdout
 
@@ -100,8 +106,13 @@ def test_command_in_text_with_label_ids(store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "named"),
     [
-        (lambda folder: folder / "gone", "no folder"),
-        (lambda folder: ground_truth(folder, TRUTH, index=1), "no labelled frame has ground truth"),
+        (lambda folder: folder / "gone", "correct the path after --labels"),
+        (lambda folder: folder.parent, "no ground truth in"),
+        (lambda folder: flat(folder, TRUTH).parent, "give --mapping: train_mapping.txt"),
+        (
+            lambda folder: ground_truth(folder, TRUTH, index=1),
+            "1 maps of other frames, such as 2011_09_26/2011_09_26_drive_0013_sync/image_02/000000",
+        ),
         (lambda folder: ground_truth(folder, TRUTH[:1]), "label map of 4x1"),
         (lambda folder: ground_truth(folder, np.full_like(TRUTH, 26)), "ids 26"),
     ],
@@ -110,3 +121,69 @@ def test_what_stops_it(store: Path, tmp_path: Path, prepare: object, named: str)
     folder = prepare(tmp_path / "truth")  # type: ignore[operator]
     answer = CliRunner().invoke(score, ["--store", str(store), "--labels", str(folder)])
     assert answer.exit_code == 1 and named in answer.stderr and "Traceback" not in answer.output
+
+
+def test_a_missing_store_is_told_without_a_bar(tmp_path: Path) -> None:
+    folder = ground_truth(tmp_path / "truth", TRUTH)
+    arguments = ["--store", str(tmp_path / "gone"), "--labels", str(folder)]
+    answer = CliRunner().invoke(score, arguments)
+    assert answer.exit_code == 1 and "no such label store" in answer.stderr
+    assert "frame/s" not in answer.stderr
+
+
+def flat(folder: Path, ids: NDArray[np.uint8], number: int = 0) -> Path:
+    """A map as KITTI-2015 semantics names it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{number:06d}_10.png"
+    cv2.imwrite(str(path), ids)
+    return path
+
+
+LINE = "2011_09_26 2011_09_26_drive_0013_sync {:010d}\n"
+
+
+def mapped(store: Path, folder: Path, lines: str, *more: str) -> Result:
+    mapping = folder.parent / "train_mapping.txt"
+    mapping.write_text(lines)
+    arguments = ["--store", str(store), "--labels", str(folder), "--mapping", str(mapping)]
+    return CliRunner().invoke(score, [*arguments, *more])
+
+
+def test_kitti_2015_is_scored_against_the_mapped_frames(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "semantic"
+    for number in (0, 1, 2, 9):
+        flat(folder, np.zeros_like(TRUTH), number)
+    flat(folder, TRUTH, number=3)
+    # Frame 3 is the one that is labelled; image 1 is of a drive that the store lacks.
+    lines = LINE.format(2) + LINE.replace("0013", "0014").format(3) + "\n" + LINE.format(3)
+    answer = mapped(store, folder, lines, "--json")
+    assert answer.exit_code == 0, answer.output
+    result = json.loads(answer.stdout)
+    assert (result["frames"], result["not_labelled"], result["unmapped"]) == (1, 2, 2)
+    assert np.array_equal(result["classes"]["confusion"], confusion(TRUTH, LABELS, classes=19))
+    told = mapped(store, folder, lines).stdout
+    assert "left out: 2 maps of frames that are not labelled in the store\n" in told
+    assert "left out: 2 maps of frames that the mapping does not name\n" in told
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        ("\n" * 4, "0 maps of other frames and 1 maps of no known frame"),
+        (LINE.format(3) + "2011_09_26 drive\n", "line 2 of train_mapping.txt: '2011_09_26 drive'"),
+        ("some text\n", "line 1 of train_mapping.txt"),
+        (LINE.format(1), "label these frames first"),
+    ],
+)
+def test_mappings_that_lead_nowhere(store: Path, tmp_path: Path, lines: str, named: str) -> None:
+    answer = mapped(store, flat(tmp_path / "semantic", TRUTH).parent, lines)
+    assert answer.exit_code == 1 and named in " ".join(answer.stderr.split()), answer.stderr
+
+
+def test_mapping_without_its_maps_or_its_file(store: Path, tmp_path: Path) -> None:
+    answer = mapped(store, ground_truth(tmp_path / "truth", TRUTH), LINE.format(3))
+    assert answer.exit_code == 1 and "or leave out --mapping" in answer.stderr
+    folder = flat(tmp_path / "semantic", TRUTH).parent
+    arguments = ["--store", str(store), "--labels", str(folder), "--mapping", str(tmp_path)]
+    answer = CliRunner().invoke(score, arguments)
+    assert answer.exit_code == 1 and "cannot be read: Is a directory" in answer.stderr

@@ -1,0 +1,146 @@
+"""Ground-truth label maps, and which frame each of them shows."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdistill.manifests.errors import XDistillError
+from xdistill.pipeline.kitti.errors import SplitError
+from xdistill.pipeline.kitti.frames import Frame
+from xdistill.teachers.png import LAYOUT
+
+FLAT = "[0-9][0-9][0-9][0-9][0-9][0-9]_10.png"
+"""KITTI-2015 semantics: number of the image, and the first of its pair."""
+DEVKIT = "train_mapping.txt of KITTI 2015's scene-flow development kit"
+
+
+class ScoreError(XDistillError, ValueError):
+    """Labels and ground truth that cannot be compared."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TruthMap:
+    """The ground truth of one frame."""
+
+    path: Path
+    """PNG of ids."""
+    sequence: str
+    """``<date>/<drive>/image_02``."""
+    index: int
+    """Frame number within the drive."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truth:
+    """A folder of ground truth."""
+
+    folder: Path
+    """Where it was found."""
+    maps: tuple[TruthMap, ...]
+    """Those whose frame is known."""
+    unmapped: int = 0
+    """Files whose frame the mapping does not name."""
+
+
+def find_truth(folder: Path, *, mapping: Path | None = None) -> Truth:
+    """Find ground truth and the frames that it shows.
+
+    Args:
+        folder: ``<date>/<drive>/image_02/<10 digits>.png``; with a mapping ``000000_10.png``,
+            as KITTI-2015 semantics names its images.
+        mapping: KITTI 2015's train_mapping.txt; line n + 1 names the frame of image n.
+
+    Raises:
+        ScoreError: No such folder or mapping, no ground truth in it, or a line of another form.
+    """
+    if not folder.is_dir():
+        raise ScoreError(
+            f"no folder {folder}",
+            expected="a folder of ground-truth label maps",
+            where=folder.absolute(),
+            remedy="correct the path after --labels",
+        )
+    flat = sorted(folder.glob(FLAT))
+    if mapping is None:
+        maps = tuple(sorted(_laid_out(folder), key=lambda found: found.path))
+        if not maps:
+            raise _nothing(folder, flat=bool(flat))
+        return Truth(folder=folder, maps=maps)
+    frames = read_mapping(mapping)
+    if not flat:
+        raise ScoreError(
+            f"no ground truth in {folder}",
+            expected="files as 000000_10.png (KITTI-2015 semantics), because of --mapping",
+            where=folder.absolute(),
+            remedy="give the folder that holds them, or leave out --mapping",
+        )
+    maps = tuple(_mapped(flat, frames))
+    return Truth(folder=folder, maps=maps, unmapped=len(flat) - len(maps))
+
+
+def _laid_out(folder: Path) -> Iterator[TruthMap]:
+    """Maps that lie where KITTI raw has the image."""
+    for path in folder.glob(LAYOUT):
+        if re.fullmatch(r"\d{10}", path.stem):
+            sequence = str(path.parent.relative_to(folder))
+            yield TruthMap(path=path, sequence=sequence, index=int(path.stem))
+
+
+def _nothing(folder: Path, *, flat: bool) -> ScoreError:
+    return ScoreError(
+        f"names of KITTI-2015 semantics (000000_10.png) in {folder}, which tell no drive"
+        if flat
+        else f"no ground truth in {folder}",
+        expected="files as <date>/<drive>/image_02/<10 digits>.png",
+        where=folder.absolute(),
+        remedy=f"give --mapping: {DEVKIT}" if flat else "correct the path after --labels",
+    )
+
+
+def _mapped(files: list[Path], frames: list[Frame | None]) -> Iterator[TruthMap]:
+    """Those of the files that the mapping knows the frame of."""
+    for path in files:
+        number = int(path.name.partition("_")[0])
+        frame = frames[number] if number < len(frames) else None
+        if frame is not None:
+            yield TruthMap(path=path, sequence=frame.sequence, index=frame.index)
+
+
+def read_mapping(path: Path) -> list[Frame | None]:
+    """The raw frame of every image of KITTI 2015; None where its line is empty.
+
+    Args:
+        path: Lines as ``2011_09_26 2011_09_26_drive_0005_sync 0000000010``.
+
+    Raises:
+        ScoreError: No such file, no text, or a line of another form.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no text"
+        raise ScoreError(
+            f"{path.name} cannot be read: {reason}",
+            expected=DEVKIT,
+            where=path.absolute(),
+            remedy="correct the path after --mapping",
+        ) from error
+    return [_frame(line, number, path) for number, line in enumerate(lines, 1)]
+
+
+def _frame(line: str, number: int, path: Path) -> Frame | None:
+    fields = line.split()
+    if not fields:
+        return None
+    try:
+        # The semantics are of the left colour camera.
+        return Frame.parse(f"{'/'.join(fields[:-1])} {fields[-1]} l")
+    except SplitError as error:
+        raise ScoreError(
+            f"line {number} of {path.name}: {line.strip()[:80]!r}",
+            expected="date, drive and frame as 2011_09_26 2011_09_26_drive_0005_sync 0000000010, "
+            "or an empty line",
+            where=path.absolute(),
+            remedy=f"give {DEVKIT}, unchanged",
+        ) from error
