@@ -51,7 +51,7 @@ def fetch(address: str, target: Path, *, sha256: str | None, record: Path | None
             to write to.
     """
     if not target.is_file():
-        with _locked(target):
+        with locked(target):
             # Another process may have fetched it while this one waited for the lock.
             if not target.is_file():
                 part = target.with_name(target.name + ".part")
@@ -67,8 +67,12 @@ def fetch(address: str, target: Path, *, sha256: str | None, record: Path | None
 
 
 @contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Hold ``<target>.lock``, in a folder that is made if need be."""
+def locked(target: Path) -> Iterator[None]:
+    """Hold ``<target>.lock``, in a folder that is made if need be.
+
+    Raises:
+        FetchError: The folder cannot be made, or its disk has no locks.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(target.with_name(target.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o666)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, float32
 
 from xdistill.manifests.errors import FetchError
-from xdistill.manifests.fetch import cache_folder, sha256_of
+from xdistill.manifests.fetch import cache_folder, locked, sha256_of
 from xdistill.teachers.class_names import map_classes
 from xdistill.teachers.engines import make_engine, torch_device
 from xdistill.teachers.hf_network import HfNetwork, Scores
@@ -84,12 +84,25 @@ def _folder(name: str) -> Path:
             where=own.absolute(),
             remedy="correct the path after hf:",
         )
+    with locked(kept):
+        # Another process may have fetched it while this one waited for the lock.
+        return kept if _weights(kept) else _from_hub(name, kept)
+
+
+def _from_hub(name: str, kept: Path) -> Path:
+    """Fetch a model of the hub; the folder takes its name only when it is whole."""
+    if kept.exists():
+        raise FetchError(
+            f"a folder without .safetensors where {name} belongs",
+            expected="no such folder, or one with the model's weights",
+            where=kept,
+            remedy="put model.safetensors there, or delete the folder and run again",
+        )
     from huggingface_hub import snapshot_download
 
+    part = kept.with_name(f"{kept.name}.part")
     try:
-        part = kept.with_name(f"{kept.name}.part")
         snapshot_download(name, local_dir=part, allow_patterns=list(FILES))
-        return part.rename(kept)
     except (OSError, ValueError) as error:
         raise FetchError(
             f"{name} is not on this machine and could not be fetched "
@@ -99,6 +112,15 @@ def _folder(name: str) -> Path:
             remedy="on a machine with a network, fetch its config.json, preprocessor_config.json "
             f"and model.safetensors, and put them into {kept}",
         ) from error
+    if not _weights(part):
+        raise FetchError(
+            f"{name} has no .safetensors on the hub",
+            expected="weights as safetensors; a pickle (.bin) is not read",
+            where="--teacher hf:",
+            remedy="give another model, or convert it where you trust its pickle (save_pretrained) "
+            "and give that folder",
+        )
+    return part.rename(kept)
 
 
 def _weights(folder: Path) -> list[Path]:

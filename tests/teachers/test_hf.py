@@ -172,7 +172,9 @@ def test_labels_equal_transformers_own(
     assert "no train id, so ignored: unlabeled, chair" in capsys.readouterr().err
     raw, scores = theirs(folder, frame)
     with torch.inference_mode():
-        assert torch.equal(teacher._scores([frame])[0], scores)
+        found = teacher._network.logits(teacher._network.prepare(frame, 1.0).inputs)
+        size = frame.shape[:2]
+        assert torch.equal(teacher._resized(found, padding=(0,) * 4, size=size)[0], scores)
     assert scores.std(dim=(1, 2)).min() > 0 and (make is not segformer or len(np.unique(raw)) >= 3)
     labels = teacher.label([frame, frame], ["a", "b"])
     assert np.array_equal(labels.classes[1], np.array(TRAIN_IDS, np.uint8)[raw])
@@ -240,6 +242,52 @@ def test_near_exact_engine(tmp_path: Path, frame: NDArray[np.uint8]) -> None:
 def test_model_of_the_hub_without_a_network() -> None:
     with pytest.raises(FetchError, match=r"model\.safetensors, and put them into .*nvidia--b1"):
         load_teacher("hf:nvidia/b1")
+
+
+def published(monkeypatch: pytest.MonkeyPatch, *files: str) -> list[str]:
+    """A hub whose every model has these files; the names asked for are listed."""
+    asked: list[str] = []
+
+    def download(name: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
+        asked.append(name)
+        local_dir.mkdir(exist_ok=True)
+        for file in files:
+            (local_dir / file).write_text("{}")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    return asked
+
+
+def test_model_of_the_hub_without_safetensors_is_told_alike_every_time(
+    monkeypatch: pytest.MonkeyPatch, private_cache: Path
+) -> None:
+    asked = published(monkeypatch, "config.json", "preprocessor_config.json")
+    for _ in range(2):
+        with pytest.raises(FetchError, match=r"^nvidia/b1 has no \.safetensors on the hub\n"):
+            load_teacher("hf:nvidia/b1")
+    assert asked == ["nvidia/b1"] * 2
+    assert not (private_cache / "weights" / "nvidia--b1").exists()
+
+
+def test_model_of_the_hub_is_fetched_once(
+    monkeypatch: pytest.MonkeyPatch, private_cache: Path
+) -> None:
+    asked = published(monkeypatch, "config.json", "model.safetensors")
+    for _ in range(2):
+        with pytest.raises(TeacherError, match="of transformers with its image processor"):
+            load_teacher("hf:nvidia/b1")
+    assert asked == ["nvidia/b1"]
+    assert (private_cache / "weights" / "nvidia--b1" / "model.safetensors").is_file()
+
+
+def test_folder_without_weights_where_a_model_belongs(
+    monkeypatch: pytest.MonkeyPatch, private_cache: Path
+) -> None:
+    asked = published(monkeypatch, "config.json", "model.safetensors")
+    (private_cache / "weights" / "nvidia--b1").mkdir(parents=True)
+    with pytest.raises(FetchError, match="delete the folder and run again"):
+        load_teacher("hf:nvidia/b1")
+    assert not asked
 
 
 def test_model_put_into_the_cache_folder_by_hand(private_cache: Path) -> None:
