@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -28,6 +29,7 @@ READ_AHEAD = 8
 """Decoded frames held ready: enough to hide the disk, few enough to bound memory."""
 
 Image = NDArray[np.uint8]
+Batch = Sequence[tuple[Frame, Image | XDistillError]]
 Advance = Callable[[int], object]
 
 
@@ -80,8 +82,10 @@ def segment(
         LabelStoreError: The store cannot be written.
         TeacherError: The teacher as a whole cannot work.
     """
+    calls = getattr(teacher, "calls_at_once", 1)
     with (
         ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as decoder,
+        ThreadPoolExecutor(calls, thread_name_prefix="label") as labeller,
         _Writer(store, outcome) as writer,
     ):
         for task in tasks:
@@ -95,8 +99,9 @@ def segment(
                     continue
                 result = _ShardResult()
                 try:
-                    for batch in _batches(_decoded(root, wanted, decoder), batch_size):
-                        _label(batch, task.size, teacher=teacher, into=result)
+                    batches = _batches(_decoded(root, wanted, decoder), batch_size)
+                    label = partial(_label, size=task.size, teacher=teacher, into=result)
+                    for batch in _side_by_side(label, batches, labeller, calls=calls):
                         advance(len(batch))
                 finally:
                     # The writer takes the lease over and frees it after the commit.
@@ -195,13 +200,44 @@ def _decode(root: Path, frame: Frame) -> Image | XDistillError:
 
 def _batches(
     decoded: Iterator[tuple[Frame, Image | XDistillError]], size: int
-) -> Iterator[list[tuple[Frame, Image | XDistillError]]]:
+) -> Iterator[Batch]:
     while batch := list(islice(decoded, size)):
         yield batch
 
 
+def _side_by_side(
+    label: Callable[[Batch], None],
+    batches: Iterator[Batch],
+    pool: ThreadPoolExecutor,
+    *,
+    calls: int,
+) -> Iterator[Batch]:
+    """Label batches, so many at the same time, and give each back once it is labelled, in order.
+
+    Whatever ends this early, no call is under way any more when it ends.
+    """
+    if calls == 1:
+        # In this thread, so that Ctrl-C does not wait for the network.
+        for batch in batches:
+            label(batch)
+            yield batch
+        return
+    running: deque[tuple[Batch, Future[None]]] = deque()
+    try:
+        for batch in batches:
+            running.append((batch, pool.submit(label, batch)))
+            if len(running) == calls:
+                running[0][1].result()
+                yield running.popleft()[0]
+        while running:
+            running[0][1].result()
+            yield running.popleft()[0]
+    finally:
+        wait([future for _, future in running if not future.cancel()])
+
+
 def _label(
-    batch: Sequence[tuple[Frame, Image | XDistillError]],
+    batch: Batch,
     size: tuple[int, int],
     *,
     teacher: Teacher,

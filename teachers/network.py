@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
@@ -18,12 +19,17 @@ from xdistill.teachers.settings import ENGINES, TeacherSettings
 
 Logits = Float[Tensor, "batch classes height width"]
 
+GPU_CALLS = 3
+"""Calls at once where a GPU runs the network: preparing frames takes a core as long as their pass
+takes a fast GPU, so that two calls prepare while a third one's frames are in the network.
+"""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """A frame as the network wants it."""
+    """Frames as the network wants them."""
 
-    inputs: Float[Tensor, "1 3 height width"]
+    inputs: Float[Tensor, "batch 3 height width"]
     """Resized, normalised, perhaps padded."""
     padding: tuple[int, ...]
     """Pixels to cut off the logits again: left, right, top, bottom."""
@@ -65,6 +71,8 @@ class NetworkTeacher:
         self._settings = settings
         self._scales = settings.scales or (1.0,)
         self._table = np.array(network.train_ids, np.uint8)
+        self.calls_at_once = GPU_CALLS if device.type == "cuda" else 1
+        self._one_pass = Lock()
         # Batching changes rounding, and on a CPU it gains nothing.
         self._batches = device.type == "cuda" and settings.engine != ENGINES[0]
         self.record: Record = {
@@ -110,21 +118,31 @@ class NetworkTeacher:
     def _label(
         self, images: Sequence[NDArray[np.uint8]]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        scores = self._scores(images)
-        # The same indices as argmax, ties included, in a quarter of its time on a CPU.
-        classes = self._table[scores.max(dim=1).indices.to(torch.uint8).cpu().numpy()]
-        if not self._settings.confidence:
-            return classes, None
-        probabilities = scores if self._averages else self._network.probabilities(scores)
-        return classes, confidence_levels(probabilities).cpu().numpy()
+        # All scales before any pass: a size that the network refuses is refused before it has run.
+        views = [self._prepared(images, scale) for scale in self._scales]
+        # One call's maps at a time: those of several would need the memory of all.
+        with self._one_pass:
+            scores = self._scores(views, size=(images[0].shape[0], images[0].shape[1]))
+            # The same indices as argmax, ties included, in a quarter of its time on a CPU.
+            classes = self._table[scores.max(dim=1).indices.to(torch.uint8).cpu().numpy()]
+            if not self._settings.confidence:
+                return classes, None
+            probabilities = scores if self._averages else self._network.probabilities(scores)
+            return classes, confidence_levels(probabilities).cpu().numpy()
+
+    def _prepared(self, images: Sequence[NDArray[np.uint8]], scale: float) -> Prepared:
+        """Frames of one size as one batch."""
+        frames = [self._network.prepare(image, scale) for image in images]
+        inputs = torch.cat([frame.inputs for frame in frames])
+        return Prepared(inputs=inputs, padding=frames[0].padding)
 
     @property
     def _averages(self) -> bool:
         return self._settings.flip or len(self._scales) > 1
 
-    def _scores(self, images: Sequence[NDArray[np.uint8]]) -> Logits:
+    def _scores(self, prepared: Sequence[Prepared], *, size: tuple[int, int]) -> Logits:
         """Logits of the one view, or probabilities averaged over all views; at frame size."""
-        views = self._views(images, size=(images[0].shape[0], images[0].shape[1]))
+        views = self._views(prepared, size=size)
         if not self._averages:
             return next(views)
         # Summed view by view, as mmsegmentation's SegTTAModel does: one map in memory.
@@ -135,20 +153,13 @@ class NetworkTeacher:
             count += 1
         return total / count
 
-    def _views(
-        self, images: Sequence[NDArray[np.uint8]], *, size: tuple[int, int]
-    ) -> Iterator[Logits]:
-        # All scales first: a size that the network refuses is refused before it has run.
-        views = [
-            [self._network.prepare(image, scale) for image in images] for scale in self._scales
-        ]
-        for prepared in views:
-            inputs = torch.cat([frame.inputs for frame in prepared])
-            padding = prepared[0].padding
-            yield self._resized(self._network.logits(inputs), padding=padding, size=size)
+    def _views(self, prepared: Sequence[Prepared], *, size: tuple[int, int]) -> Iterator[Logits]:
+        for view in prepared:
+            logits = self._network.logits(view.inputs)
+            yield self._resized(logits, padding=view.padding, size=size)
             if self._settings.flip:
-                mirrored = self._network.logits(inputs.flip(3)).flip(3)
-                yield self._resized(mirrored, padding=padding, size=size)
+                mirrored = self._network.logits(view.inputs.flip(3)).flip(3)
+                yield self._resized(mirrored, padding=view.padding, size=size)
 
     def _resized(
         self, logits: Logits, *, padding: tuple[int, ...], size: tuple[int, int]

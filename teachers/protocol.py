@@ -57,6 +57,9 @@ class Teacher(Protocol):
     def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
         """Label frames of one size.
 
+        Called from one thread at a time, unless the teacher has an attribute ``calls_at_once``: as
+        many calls may then run at the same time.
+
         Args:
             images: RGB frames (height, width, 3), uint8, all of one size.
             keys: Each frame's relative path without ``data/`` and extension

@@ -15,6 +15,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from xdistill.pipeline.kitti.frames import find_frames, image_path
+from xdistill.pipeline.kitti.images import read_image
+from xdistill.pipeline.plan import make_plan
+from xdistill.pipeline.segment import Outcome, segment
+from xdistill.pipeline.store import LabelStore
 from xdistill.teachers import mmseg_config
 from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
@@ -30,6 +35,8 @@ EXACT_RATIO = 0.97
 """The exact engine may be this much of inference_model's speed."""
 NEAR_EXACT_RATIO, NEAR_EXACT_SHARE = 1.4, 0.9999
 """The fastest engine on a CPU: speed and share of equal labels."""
+GPU_LOOP_RATIO, GPU_RATIO, GPU_BATCH = 0.95, 5.0, 8
+"""Of segment on a GPU: speed against the bare network, and against inference_model; its batch."""
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -64,7 +71,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return checkpoint
 
 
-def inference_model(config_name: str, checkpoint: Path, *, width: int | None) -> Label:
+def inference_model(
+    config_name: str, checkpoint: Path, *, width: int | None, device: str = "cpu"
+) -> Label:
     """mmsegmentation's own call, fed BGR arrays; width None is the config's own size."""
     from mmseg.apis import inference_model, init_model
 
@@ -72,11 +81,11 @@ def inference_model(config_name: str, checkpoint: Path, *, width: int | None) ->
     for step in config.test_pipeline:
         if step["type"] == "Resize" and width:
             step["scale"] = (width, width)
-    model = init_model(config, str(checkpoint), "cpu")
+    model = init_model(config, str(checkpoint), device)
 
     def label(frame: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
         result = inference_model(model, np.ascontiguousarray(frame[..., ::-1]))
-        return np.asarray(result.pred_sem_seg.data[0])
+        return np.asarray(result.pred_sem_seg.data[0].cpu())
 
     return label
 
@@ -127,6 +136,67 @@ def test_engines_against_inference_model(
         elif equal >= NEAR_EXACT_SHARE:
             fastest = max(fastest, ratio)
     assert fastest >= NEAR_EXACT_RATIO
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("engine", ["exact", "bf16", "fp16", "compile"])
+def test_segment_on_a_gpu(
+    engine: str, weights: Callable[[str], Path], shared: Path, tmp_path: Path
+) -> None:
+    loop, whole, theirs = device_speeds(
+        "cuda", OCRNET, weights(OCRNET), engine, "config", shared / "kitti", tmp_path
+    )
+    print(
+        f"\n{torch.cuda.get_device_name()}, {OCRNET} at its own size, {engine}: segment "
+        f"{whole:.1f} frames/s, bare network {loop:.1f} ({whole / loop:.2f}), inference_model "
+        f"{theirs:.1f} ({whole / theirs:.1f}x)"
+    )
+    if engine == "compile":
+        assert whole / loop >= GPU_LOOP_RATIO and whole / theirs >= GPU_RATIO
+
+
+def device_speeds(
+    device: str, config: str, checkpoint: Path, engine: str, size: str, data: Path, out: Path
+) -> tuple[float, float, float]:
+    """Frames a second of the bare network in a loop, of segment, and of inference_model."""
+    settings = TeacherSettings(engine=engine, input_size=size)
+    loaded: Any = load_teacher(f"mmseg:{config},{checkpoint}", device=device, settings=settings)
+    found = find_frames(data, drives=["2011_09_26_drive_0013_sync"], cameras=["l", "r"])
+    batch = 1 if engine == "exact" else GPU_BATCH
+    images = [read_image(image_path(data, frame)) for frame in found[:batch]]
+    inputs = torch.cat([loaded._network.prepare(image, 1.0).inputs for image in images])
+
+    def loop() -> None:
+        with torch.inference_mode():
+            for _ in range(len(found) // batch):
+                loaded._network.logits(inputs)
+            if device == "cuda":
+                torch.cuda.synchronize()
+
+    def whole() -> None:
+        store = LabelStore.create(
+            out / f"{time.monotonic_ns()}.zarr",
+            teacher=loaded.record,
+            fingerprint=loaded.fingerprint,
+        )
+        tasks = make_plan(data, found, store=store).tasks
+        segment(data, store, teacher=loaded, tasks=tasks, outcome=Outcome(), batch_size=batch)
+
+    width = None if size == "config" else int(size)
+    label = inference_model(config, checkpoint, width=width, device=device)
+
+    def theirs() -> None:
+        for frame in found[: len(found) // 4]:
+            label(read_image(image_path(data, frame)))
+
+    counts = (len(found) // batch * batch, len(found), len(found) // 4)
+    result = []
+    for work, count in zip((loop, whole, theirs), counts, strict=True):
+        work()  # Compiled, allocated and cached before it is timed.
+        start = time.perf_counter()
+        work()
+        result.append(count / (time.perf_counter() - start))
+    return result[0], result[1], result[2]
 
 
 @pytest.mark.parametrize("config", [OCRNET, SEGFORMER, FCN])
