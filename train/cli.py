@@ -55,7 +55,10 @@ class TrainCommand(console.Command):
     show_default=True,
     help="Without a split: l is image_02, r is image_03.",
 )
-@click.option("--val-split", help="Split file or name to validate on after each epoch: losses, learned poses.")
+@click.option(
+    "--val-split",
+    help="Split file or name to validate on after each epoch: losses, learned poses.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [runs/<recipe>-<n>]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or the newest one.")
 @click.option(
