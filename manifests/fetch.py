@@ -7,14 +7,26 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from xdistill.manifests.errors import FetchError
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
+
+Watch: TypeAlias = Callable[[int, int | None], AbstractContextManager[Callable[[int], object]]]
+"""Told the bytes that are there already and those of the whole file (None: the server does not
+say); what its context gives is then called with the number of bytes of every block.
+"""
+
+
+@contextmanager
+def unwatched(done: int, total: int | None) -> Iterator[Callable[[int], object]]:
+    """A watch that shows nothing."""
+    yield lambda count: None
 
 
 def cache_folder() -> Path:
@@ -32,7 +44,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(address: str, target: Path, *, sha256: str | None, record: Path | None = None) -> Path:
+def fetch(
+    address: str,
+    target: Path,
+    *,
+    sha256: str | None,
+    record: Path | None = None,
+    watch: Watch = unwatched,
+) -> Path:
     """Return ``target``, downloading it from ``address`` if it is not there yet.
 
     A broken download leaves ``<target>.part`` and is continued by the next call. The file takes
@@ -45,6 +64,7 @@ def fetch(address: str, target: Path, *, sha256: str | None, record: Path | None
         sha256: The expected digest; None accepts any and prints the one found, to be recorded.
         record: The file on this machine that ``sha256`` was read from, if it is not a published
             one; named where the digests differ, as the record itself may be of a wrong file.
+        watch: Follows a download, to show how far it is; not called where there is none.
 
     Raises:
         FetchError: No network, an incomplete download, another sha256 than expected, or no folder
@@ -55,7 +75,7 @@ def fetch(address: str, target: Path, *, sha256: str | None, record: Path | None
             # Another process may have fetched it while this one waited for the lock.
             if not target.is_file():
                 part = target.with_name(target.name + ".part")
-                _download(address, part, target)
+                _download(address, part, target, watch)
                 _check(part, sha256, address, record)
                 os.replace(part, target)
                 if sha256 is None:
@@ -109,7 +129,7 @@ def _check(path: Path, sha256: str | None, address: str, record: Path | None) ->
         )
 
 
-def _download(address: str, part: Path, target: Path) -> None:
+def _download(address: str, part: Path, target: Path, watch: Watch) -> None:
     offset = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(address)
     if offset:
@@ -117,12 +137,8 @@ def _download(address: str, part: Path, target: Path) -> None:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             # A server that ignores Range sends the whole file: start again from nothing.
-            resumed = offset and getattr(answer, "status", None) == 206
-            expected = int(answer.headers.get("Content-Length") or 0) + (offset if resumed else 0)
-            with part.open("ab" if resumed else "wb") as file:
-                # read1, as read would lose what came of the last block of a cut answer.
-                while block := answer.read1(BLOCK_BYTES):
-                    file.write(block)
+            resumed = getattr(answer, "status", None) == 206
+            expected = _receive(answer, part, done=offset if resumed else 0, watch=watch)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and offset:
@@ -130,7 +146,7 @@ def _download(address: str, part: Path, target: Path) -> None:
             if error.headers.get("Content-Range") == f"bytes */{offset}":
                 return
             part.unlink()
-            return _download(address, part, target)
+            return _download(address, part, target, watch)
         raise _unavailable(address, target, str(error)) from error
     except (OSError, http.client.HTTPException) as error:
         # Some of http.client's exceptions have no text of their own.
@@ -144,6 +160,18 @@ def _download(address: str, part: Path, target: Path) -> None:
             where=part,
             remedy="run again: it goes on where it stopped",
         )
+
+
+def _receive(answer: Any, part: Path, *, done: int, watch: Watch) -> int | None:
+    """Append an answer to the part's first bytes; returns the whole file's, if they are told."""
+    length = int(answer.headers.get("Content-Length") or 0)
+    expected = done + length if length else None
+    with watch(done, expected) as advance, part.open("ab" if done else "wb") as file:
+        # read1, as read would lose what came of the last block of a cut answer.
+        while block := answer.read1(BLOCK_BYTES):
+            file.write(block)
+            advance(len(block))
+    return expected
 
 
 def _unavailable(address: str, target: Path, reason: str) -> FetchError:

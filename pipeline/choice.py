@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, TypeVar
 import click
 
 from xdistill.teachers.protocol import Teacher
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.settings import ENGINES, TeacherSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -83,7 +83,11 @@ def teacher_options(function: Function) -> Function:
         click.option(
             "--input-size", help="Network input: native, config, a width (2048) or WxH."
         ),
-        click.option("--engine", help="How the network is run: exact unless given."),
+        click.option(
+            "--engine",
+            type=click.Choice(ENGINES),
+            help="How the network is run: exact unless given.",
+        ),
         click.option("--window", help="whole, slide, or a sliding window WxH."),
         click.option("--flip", is_flag=True, help="Average with the mirrored frame."),
         click.option("--scales", help="Average over these scales: 0.5,1,2."),

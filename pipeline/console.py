@@ -37,7 +37,7 @@ class Command(click.Command):
         **extra: Any,
     ) -> click.Context:
         try:
-            extra["default_map"] = command_defaults(self)
+            extra["default_map"] = command_defaults(self, group=parent.command if parent else None)
             return super().make_context(info_name, args, parent, **extra)
         except XDistillError as error:
             raise _as_click(error) from None
@@ -60,8 +60,14 @@ def _as_click(error: XDistillError) -> click.ClickException:
     return click.ClickException(str(error))
 
 
-def command_defaults(command: click.Command) -> dict[str, Any]:
+def command_defaults(
+    command: click.Command, *, group: click.Command | None = None
+) -> dict[str, Any]:
     """Defaults for one command from ``xdistill.toml`` in the current folder, by parameter name.
+
+    Args:
+        command: The command.
+        group: The one it belongs to; a table of its name holds defaults for all its commands.
 
     Raises:
         ManifestError: The file is no TOML, has a key that no command knows, or a value of a form
@@ -84,6 +90,10 @@ def command_defaults(command: click.Command) -> dict[str, Any]:
     own = tables.get(command.name or "", {})
     known = {_option_key(option): option for option in _options(command)}
     _refuse_unknown(own.keys(), known.keys(), where=f"in [{command.name}]")
+    if isinstance(group, click.Group) and group.name in tables:
+        members = {_option_key(item) for one in group.commands.values() for item in _options(one)}
+        _refuse_unknown(tables[group.name].keys(), members, where=f"in [{group.name}]")
+        shared |= tables[group.name]
     chosen = {key: value for key, value in shared.items() if key in known} | own
     for key, value in chosen.items():
         _check_form(known[key], key, value)
@@ -92,7 +102,9 @@ def command_defaults(command: click.Command) -> dict[str, Any]:
 
 SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
 """Options that mean the same in several commands."""
-TABLES = "segment regroup info preview export verify score street demo train eval".split()
+TABLES = (
+    "segment regroup info preview export verify score teachers check street demo train eval".split()
+)
 """Commands that take defaults."""
 
 
@@ -186,10 +198,23 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def progress(*, total: int | None, unit: str) -> "tqdm[Never]":
-    """A bar with rate and time left on stderr; a line every 30 s where that is no terminal."""
+def progress(*, total: int | None, unit: str, done: int = 0) -> "tqdm[Never]":
+    """A bar with rate and time left on stderr; a line every 30 s where that is no terminal.
+
+    Args:
+        total: Of all units; None where nobody knows.
+        unit: What is counted; bytes (``B``) are shown as kB, MB, ...
+        done: Units that were there before.
+    """
     interval = 0.1 if sys.stderr.isatty() else 30.0
-    return tqdm(total=total, unit=unit, mininterval=interval, dynamic_ncols=True)
+    return tqdm(
+        total=total,
+        unit=unit,
+        initial=done,
+        unit_scale=unit == "B",
+        mininterval=interval,
+        dynamic_ncols=True,
+    )
 
 
 def usable_cores() -> int:

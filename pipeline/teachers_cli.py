@@ -1,5 +1,7 @@
 """``xd-pipeline teachers``: which teachers there are, their weights, and how far engines agree."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +48,20 @@ def _entry_text(known: "TeacherEntry") -> str:
     rows = {
         "mIoU": f"{known.miou} % claimed, {known.miou_on}",
         "trained on": known.training_data,
-        "network input": known.input_size,
+        "network input": _input_text(known),
         "licence": known.licence,
         "sha256": known.sha256 or "not published; that of the first readable file is recorded",
+        "address": known.address,
         "weights": f"{path} ({'here' if path.is_file() else 'not fetched yet'})",
         "source": known.source,
     }
     return "\n".join([known.name, *(f"  {name:<14}{text}" for name, text in rows.items())])
+
+
+def _input_text(known: "TeacherEntry") -> str:
+    note = f" ({known.input_note})" if known.input_note else ""
+    scales = ", ".join(f"{scale:g}" for scale in known.attention_scales or ())
+    return known.input_size + note + (f", times {scales}" if scales else "")
 
 
 @teachers.command("fetch", cls=console.Command)
@@ -62,9 +71,16 @@ def fetch(name: str) -> None:
     """Download a teacher's weights; goes on where an interrupted download stopped."""
     from xdistill.teachers.catalogue import entry, fetch_weights
 
-    path = fetch_weights(entry(name))
+    path = fetch_weights(entry(name), watch=_bar)
     click.echo(f"{name}: {path}")
     click.echo(f"next: xd-pipeline segment --teacher {name}")
+
+
+@contextmanager
+def _bar(done: int, total: int | None) -> Iterator[Callable[[int], object]]:
+    """Shows a download from where it goes on."""
+    with console.progress(total=total, unit="B", done=done) as bar:
+        yield bar.update
 
 
 @teachers.command("check", cls=console.Command)

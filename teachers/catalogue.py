@@ -8,7 +8,7 @@ from typing import Any
 
 from xdistill.manifests import loader
 from xdistill.manifests.errors import FetchError, ManifestError
-from xdistill.manifests.fetch import cache_folder, fetch, sha256_of
+from xdistill.manifests.fetch import Watch, cache_folder, fetch, sha256_of, unwatched
 from xdistill.teachers.mmseg_config import PACKAGED
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
@@ -43,6 +43,8 @@ class TeacherEntry:
     """Where the weights are published."""
     sha256: str | None = None
     """Digest of the weights; None where the publisher gives none."""
+    input_note: str | None = None
+    """What ``input_size`` comes to in pixels, where it does not say so itself."""
     attention_scales: tuple[float, ...] | None = None
     """Multiples of the network input that an attention head joins; None for weights without."""
 
@@ -121,11 +123,15 @@ def weights_path(known: TeacherEntry) -> Path:
     return cache_folder() / "weights" / known.file
 
 
-def fetch_weights(known: TeacherEntry) -> Path:
+def fetch_weights(known: TeacherEntry, *, watch: Watch = unwatched) -> Path:
     """The weights' file, downloaded if it is not there yet, and checked.
 
     Where no digest is published, that of the first file that reads as a checkpoint is recorded
     beside it and checked from then on.
+
+    Args:
+        known: Its manifest.
+        watch: See ``fetch``.
 
     Raises:
         FetchError: No network, an incomplete download, another digest than expected, or no
@@ -133,11 +139,11 @@ def fetch_weights(known: TeacherEntry) -> Path:
     """
     target = weights_path(known)
     if known.sha256:
-        return fetch(known.address, target, sha256=known.sha256)
+        return fetch(known.address, target, sha256=known.sha256, watch=watch)
     record = target.with_name(f"{target.name}.sha256")
     # An empty record is one that another process has only begun to write.
     recorded = record.read_text("ascii").strip() or None if record.is_file() else None
-    path = fetch(known.address, target, sha256=recorded, record=record)
+    path = fetch(known.address, target, sha256=recorded, record=record, watch=watch)
     if recorded is None:
         _require_checkpoint(path, known.address)
         digest = sha256_of(path)

@@ -1,9 +1,10 @@
 """Checkpoint files read without running anything that is in them."""
 
+import errno
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xdistill.teachers.engines import memory_told
 from xdistill.teachers.protocol import TeacherError
 
 DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
 """What torch raises, from one damaged file to the next."""
+KEYS_NAMED = 10
+"""Keys that a message names; of another network hundreds differ."""
+MORE_MEMORY = "a machine or a --device with more memory"
 WRAPPER = "module."
 """Prefix that data-parallel training leaves on every key."""
 
@@ -61,10 +66,16 @@ def _load(path: Path) -> Any:
             remedy="correct the path",
         )
     try:
-        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+        with (
+            memory_told("the checkpoint", options=(MORE_MEMORY,)),
+            torch.serialization.safe_globals(_harmless()),
+            warnings.catch_warnings(),
+        ):
             # Of an odd pickle protocol torch warns before it fails; one message is enough.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
+    except TeacherError:
+        raise
     except pickle.UnpicklingError as error:
         reason = str(error.__context__ or error)
         raise TeacherError(
@@ -76,11 +87,35 @@ def _load(path: Path) -> Any:
         ) from error
     except DAMAGE as error:
         raise TeacherError(
-            f"{path.name} cannot be read: {_short(str(error))}",
+            _unreadable(path, error),
             expected="a whole checkpoint file as torch.save writes it",
             where=path,
             remedy="fetch or copy it again",
         ) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Why; what torch says of a damaged file speaks of torch's insides alone."""
+    # A cut file makes torch seek before its beginning.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return f"{path.name} cannot be read: {error.strerror}"
+    return f"{path.name} is cut short or damaged: {path.stat().st_size} bytes"
+
+
+def differences(found: Mapping[str, Sequence[str]]) -> str:
+    """How many keys differ in each way, with ten of them by name.
+
+    Args:
+        found: Keys by the way they differ: ``missing``, ``unexpected``, ...
+    """
+    some = {kind: keys for kind, keys in found.items() if keys}
+    shares = {kind: listed(keys, most=KEYS_NAMED // len(some)) for kind, keys in some.items()}
+    return "; ".join(f"{kind} ({len(some[kind])}): {names}" for kind, names in shares.items())
+
+
+def listed(keys: Sequence[str], *, most: int = KEYS_NAMED) -> str:
+    """The first keys by name."""
+    return ", ".join(keys[:most]) + (", ..." if len(keys) > most else "")
 
 
 def _short(reason: str) -> str:

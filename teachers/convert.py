@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from xdistill.teachers.checkpoint import listed
 from xdistill.teachers.protocol import TeacherError
 
 ORIGINAL, INVERSEFORM, MMSEG = "hrnet-ocr", "inverseform", "mmsegmentation"
@@ -64,9 +65,9 @@ def convert(state: Mapping[str, Tensor], *, where: Path) -> dict[str, Tensor]:
         else:
             sources.setdefault(name, []).append(key)
     if unknown:
-        raise _foreign(f"{len(unknown)} keys of no HRNet-OCR: {', '.join(unknown)}", where=where)
+        raise _foreign(f"{len(unknown)} keys of no HRNet-OCR: {listed(unknown)}", where=where)
     if twins := [" and ".join(keys) for keys in sources.values() if len(keys) > 1]:
-        raise _foreign(f"keys of one and the same tensor: {'; '.join(twins)}", where=where)
+        raise _foreign(f"keys of one and the same tensor: {listed(twins)}", where=where)
     return {name: state[key] for name, (key,) in sources.items()}
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, float32
 
 from xdistill.manifests.errors import FetchError
 from xdistill.manifests.fetch import cache_folder, locked, sha256_of
+from xdistill.teachers.checkpoint import MORE_MEMORY, differences
 from xdistill.teachers.class_names import map_classes
-from xdistill.teachers.engines import make_engine, torch_device
+from xdistill.teachers.engines import make_engine, memory_told, torch_device
 from xdistill.teachers.hf_network import HfNetwork, Scores
 from xdistill.teachers.mmseg_config import quiet
 from xdistill.teachers.network import NetworkTeacher
@@ -49,7 +50,9 @@ def load_hf(name: str, *, device: str, settings: TeacherSettings) -> NetworkTeac
     if classes.unmapped:
         print(f"{name}: no train id, so ignored: {', '.join(classes.unmapped)}", file=sys.stderr)
     place = torch_device(device)
-    engine = make_engine(settings.engine, scores.to(place), place)
+    with memory_told("the network", options=(MORE_MEMORY,)):
+        scores.to(place)
+    engine = make_engine(settings.engine, scores, place)
     network = HfNetwork(scores, classes, engine=engine, settings=settings)
     record = {
         **network.record(),
@@ -189,14 +192,15 @@ def _processor(transformers: Any, folder: Path, config: Any) -> tuple[Any, Tenso
 
 
 def _require_every_key(report: Mapping[str, Any], *, where: Path) -> None:
-    found = [
-        f"{kind.split('_')[0]} {key}"
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        for key in sorted(map(str, report.get(kind) or ()))
-    ]
-    if found:
+    found = {
+        "missing": report.get("missing_keys") or (),
+        "unexpected": report.get("unexpected_keys") or (),
+        "of another shape": [key for key, *_ in report.get("mismatched_keys") or ()],
+    }
+    if any(found.values()):
         raise TeacherError(
-            f"weights and config do not fit, {len(found)} differences: {'; '.join(found[:5])}",
+            "weights and config do not fit; keys "
+            + differences({kind: sorted(keys) for kind, keys in found.items()}),
             expected="the weights of the config's own network",
             where=where,
         )

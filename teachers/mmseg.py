@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from xdistill.grouping.classes import cityscapes
 from xdistill.manifests.fetch import sha256_of
 from xdistill.teachers import attention, mmcv_stub, mmseg_config, published
-from xdistill.teachers.checkpoint import Checkpoint, read_checkpoint
+from xdistill.teachers.checkpoint import MORE_MEMORY, Checkpoint, differences, read_checkpoint
 from xdistill.teachers.convert import ATTENTION, MMSEG, author, convert
-from xdistill.teachers.engines import make_engine, torch_device
+from xdistill.teachers.engines import make_engine, memory_told, torch_device
 from xdistill.teachers.mmseg_network import MmsegNetwork, SingleScale
 from xdistill.teachers.network import NetworkTeacher
 from xdistill.teachers.protocol import Record, TeacherError
@@ -45,9 +45,10 @@ def load_mmseg(
     config = mmseg_config.load_config(config_name)
     weights = read_checkpoint(checkpoint)
     require(weights.state.keys())
-    model = load_weights(build(config), weights, where=checkpoint)
     place = torch_device(device)
-    decoder, fusion = _decoder(model.to(place).eval(), settings)
+    with memory_told("the network", options=(MORE_MEMORY,)):
+        model = load_weights(build(config), weights, where=checkpoint).to(place).eval()
+    decoder, fusion = _decoder(model, settings)
     engine = make_engine(settings.engine, decoder, place)
     network = MmsegNetwork(config, model, engine=engine, settings=settings)
     record = {
@@ -163,26 +164,29 @@ def load_strict(model: nn.Module, state: Mapping[str, Tensor], *, where: Path) -
     Raises:
         TeacherError: Keys missing or left over, or tensors of other shapes.
     """
+    shapes: list[str] = []
     try:
         answer = model.load_state_dict(dict(state), strict=False)
-    except RuntimeError as error:
-        raise _misfit(str(error).splitlines()[1:] or [str(error)], where=where) from error
-    found = [f"missing {key}" for key in answer.missing_keys if not _idle(key)]
-    found += [f"unexpected {key}" for key in answer.unexpected_keys if not _idle(key)]
-    if found:
-        raise _misfit(found, where=where)
+        missing, unexpected = answer.missing_keys, answer.unexpected_keys
+    except RuntimeError:
+        # It speaks of shapes alone, which of another architecture may be the smallest part.
+        own = model.state_dict()
+        missing = [key for key in own if key not in state]
+        unexpected = [key for key in state if key not in own]
+        shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
+    found = {
+        "missing": [key for key in missing if not _idle(key)],
+        "unexpected": [key for key in unexpected if not _idle(key)],
+        "of another shape": shapes,
+    }
+    if any(found.values()):
+        raise TeacherError(
+            f"checkpoint and architecture do not fit; keys {differences(found)}",
+            expected="the weights of the config's own network",
+            where=where,
+            remedy="give the config that this checkpoint was trained with",
+        )
 
 
 def _idle(key: str) -> bool:
     return key.startswith(AUXILIARY) or key.endswith("num_batches_tracked")
-
-
-def _misfit(found: list[str], *, where: Path) -> TeacherError:
-    shown = "; ".join(line.strip() for line in found[:5])
-    return TeacherError(
-        f"checkpoint and architecture do not fit, {len(found)} differences: {shown}"
-        + ("; ..." if len(found) > 5 else ""),
-        expected="the weights of the config's own network",
-        where=where,
-        remedy="give the config that this checkpoint was trained with",
-    )

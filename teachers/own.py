@@ -21,6 +21,9 @@ class OwnTeacher:
         self._spec = spec
         self.record: Record = dict(teacher.record)
         self.fingerprint = str(teacher.fingerprint)
+        # What a teacher may have beside the protocol; None and 1 are as without it.
+        self.check_size: Callable[[int, int], object] | None = getattr(teacher, "check_size", None)
+        self.calls_at_once = int(getattr(teacher, "calls_at_once", 1))
 
     def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
         """The user's labels, of the promised form.

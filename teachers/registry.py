@@ -1,5 +1,6 @@
 """Teachers by name: one line of text says which, and the same line loads it in any process."""
 
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -57,12 +58,17 @@ def load_teacher(
 
 def _refuse_settings(settings: TeacherSettings, spec: str) -> None:
     """Labels from files are what they are: a choice that could not act is a mistake."""
-    if settings != TeacherSettings():
+    given = [
+        f"--{field.name.replace('_', '-')}"
+        for field in fields(settings)
+        if getattr(settings, field.name) != field.default
+    ]
+    if given:
         raise TeacherError(
-            f"{settings}",
-            expected=f"no settings of a network: {spec} reads labels from files",
+            f"{' and '.join(given)} with {spec}",
+            expected="no settings of a network: this teacher reads labels from files",
             where="--teacher",
-            remedy="leave out --input-size, --engine, --window, --flip, --scales, --confidence",
+            remedy=f"leave out {' and '.join(given)}",
         )
 
 

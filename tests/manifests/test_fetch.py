@@ -4,8 +4,9 @@ import fcntl
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,7 +24,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Handler(BaseHTTPRequestHandler):
     """Serves CONTENT; /short breaks off half way, /plain ignores Range, /slow pauses.
 
-    /chunked breaks off within a chunk, /foreign is not HTTP.
+    /chunked breaks off within a chunk, /endless tells no length, /foreign is not HTTP.
     """
 
     protocol_version = "HTTP/1.1"
@@ -55,7 +56,8 @@ class Handler(BaseHTTPRequestHandler):
                 return
         body = CONTENT[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        if self.path != "/endless":
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         half = len(body) // 2
         self.wfile.write(body[:half])
@@ -118,6 +120,30 @@ def test_a_broken_download_is_continued(server: str, tmp_path: Path, path: str) 
     fetch(f"{server}/{path}", target, sha256=SHA256)
     assert Handler.requests == [f"/{path} bytes={len(CONTENT) // 2}-"]
     assert target.read_bytes() == CONTENT
+
+
+def test_a_watch_is_told_where_a_download_goes_on(server: str, tmp_path: Path) -> None:
+    told: list[object] = []
+
+    @contextmanager
+    def watch(done: int, total: int | None) -> Iterator[Callable[[int], object]]:
+        blocks: list[int] = []
+        yield blocks.append
+        told.append((done, total, sum(blocks)))
+
+    target = tmp_path / "file.bin"
+    (tmp_path / "file.bin.part").write_bytes(CONTENT[:CUT])
+    for _ in range(2):
+        fetch(f"{server}/whole", target, sha256=SHA256, watch=watch)
+    assert told == [(CUT, len(CONTENT), len(CONTENT) - CUT)]
+    fetch(f"{server}/endless", tmp_path / "other.bin", sha256=SHA256, watch=watch)
+    assert told[1:] == [(0, None, len(CONTENT))]
+
+
+def test_an_answer_of_untold_length_is_continued(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    (tmp_path / "file.bin.part").write_bytes(CONTENT[:CUT])
+    assert fetch(f"{server}/endless", target, sha256=SHA256).read_bytes() == CONTENT
 
 
 def test_a_cut_chunked_answer_is_continued(server: str, tmp_path: Path) -> None:

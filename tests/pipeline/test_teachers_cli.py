@@ -1,5 +1,6 @@
 """``xd-pipeline teachers``: list, fetch and check."""
 
+import copy
 import re
 import shutil
 from pathlib import Path
@@ -23,6 +24,10 @@ def test_list_names_every_teacher_and_where_its_weights_belong(private_cache: Pa
     for name in loader.names("teachers"):
         known = catalogue.entry(name)
         assert f"{name}\n" in answer.stdout and known.licence in answer.stdout
+        assert known.address in answer.stdout
+    assert "network input config (2048 wide, in windows of 1024)\n" in answer.stdout
+    assert "network input config (2048 wide), times 0.25, 0.5, 1, 2\n" in answer.stdout
+    assert "network input 2048x640\n" in answer.stdout
     assert str(private_cache / "weights") in answer.stdout and "not fetched yet" in answer.stdout
     assert answer.stdout == CliRunner().invoke(teachers, ["list"]).stdout
 
@@ -33,11 +38,38 @@ def test_fetch(private_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     torch.save({"state_dict": {"weight": torch.zeros(2)}}, source)
     content = loader.load("teachers", "pidnet-s")
     content["weights"]["address"] = source.as_uri()
-    monkeypatch.setattr(loader, "load", lambda kind, name: content)
+    monkeypatch.setattr(loader, "load", lambda kind, name: copy.deepcopy(content))
     answer = CliRunner().invoke(teachers, ["fetch", "pidnet-s"])
     assert answer.exit_code == 0, answer.output
     assert "next: xd-pipeline segment --teacher pidnet-s" in answer.stdout
     assert (private_cache / "weights" / known.file).read_bytes() == source.read_bytes()
+    size = source.stat().st_size / 1000
+    assert re.search(rf"100%.*{size:.2f}k/{size:.2f}k .*B/s", answer.stderr), answer.stderr
+    again = CliRunner().invoke(teachers, ["fetch", "pidnet-s"])
+    assert again.exit_code == 0 and "B/s" not in again.stderr
+
+
+def test_check_takes_the_files_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    defaults = tmp_path / "xdistill.toml"
+    defaults.write_text('[teachers]\nengine = "exact"\nframes = 3\n[check]\nframes = 7\n')
+    answer = CliRunner().invoke(teachers, ["check", "pidnet-s"])
+    assert answer.exit_code == 2 and "the exact engine would be compared" in answer.stderr
+    assert "--frames 7 (xdistill.toml)" in answer.stderr
+    assert "--engine exact (xdistill.toml)" in answer.stderr
+    assert CliRunner().invoke(teachers, ["list"]).exit_code == 0
+    for table in ("teachers", "check"):
+        defaults.write_text(f"[{table}]\nbatch_size = 3\n")
+        answer = CliRunner().invoke(teachers, ["check", "pidnet-s"])
+        assert answer.exit_code == 1
+        assert f"unknown key 'batch_size' in [{table}]" in answer.stderr
+
+
+def test_help_lists_the_engines() -> None:
+    answer = CliRunner().invoke(teachers, ["check", "--help"])
+    assert "exact|fused|bf16|fp16|compile|onnx" in "".join(answer.stdout.split())
+    answer = CliRunner().invoke(teachers, ["check", "pidnet-s", "--engine", "warp"])
+    assert answer.exit_code == 2 and "'warp' is not one of" in answer.stderr
 
 
 def test_fetch_of_an_unknown_teacher() -> None:

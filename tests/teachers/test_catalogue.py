@@ -62,6 +62,10 @@ def test_every_manifest_is_whole() -> None:
 def test_every_config_ships_with_mmsegmentation() -> None:
     for known in catalogue.entries():
         assert mmseg_config.find_config(known.config).is_file()
+        if known.input_size == "config":
+            steps = mmseg_config.load_config(known.config).test_pipeline
+            (resize,) = (step for step in steps if step["type"] == "Resize")
+            assert str(known.input_note).startswith(f"{resize['scale'][0]} wide")
 
 
 def test_network_input_is_the_manifests_unless_given() -> None:

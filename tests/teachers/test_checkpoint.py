@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdistill.teachers.checkpoint import read_checkpoint
+from xdistill.teachers.checkpoint import differences, read_checkpoint
 from xdistill.teachers.protocol import TeacherError
 
 pytest.importorskip("mmengine")
@@ -112,6 +112,44 @@ def test_malicious_pickle_is_refused_and_never_run(
 def test_files_without_weights(tmp_path: Path, content: object) -> None:
     with pytest.raises(TeacherError, match="no tensors in x.pth"):
         read_checkpoint(save(tmp_path / "x.pth", content))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_cut_short_is_told_in_our_words(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"a": torch.zeros(9000)}, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(TeacherError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).startswith("x.pth is cut short or damaged: 20000 bytes\n")
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = save(tmp_path / "x.pth", {"a": WEIGHT})
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(TeacherError, match=r"^x.pth cannot be read: Permission denied\n"):
+        read_checkpoint(path)
+
+
+def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried")
+
+    path = save(tmp_path / "x.pth", {"a": WEIGHT})
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(TeacherError, match=r"^out of memory(.|\n)*a --device with more memory"):
+        read_checkpoint(path)
+
+
+def test_of_many_different_keys_ten_are_named() -> None:
+    assert differences({"missing": [], "unexpected": ["a"]}) == "unexpected (1): a"
+    found = {"missing": [f"m{i}" for i in range(300)], "unexpected": [f"u{i}" for i in range(5)]}
+    assert differences(found) == (
+        "missing (300): m0, m1, m2, m3, m4, ...; unexpected (5): u0, u1, u2, u3, u4"
+    )
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -289,8 +289,18 @@ def test_other_class_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_architecture_are_refused(checkpoints: Checkpoints) -> None:
-    with pytest.raises(TeacherError, match=r"do not fit, \d+ differences: "):
+    three = r"([\w.]+, ){3}\.\.\."
+    told = rf"keys missing \(\d+\): {three}; unexpected \(\d+\): {three}; of another shape \(1\)"
+    with pytest.raises(TeacherError, match=told):
         load_teacher(f"mmseg:{PIDNET},{checkpoints(FCN)}")
+
+
+def test_weights_of_another_shape_are_named(tmp_path: Path) -> None:
+    state = random_state(FCN)
+    state["backbone.conv1.weight"] = state["backbone.conv1.weight"][:, :2]
+    path = save(tmp_path / "grey.pth", state)
+    with pytest.raises(TeacherError, match=r"of another shape \(1\): backbone\.conv1\.weight\n"):
+        load_teacher(f"mmseg:{FCN},{path}")
 
 
 def test_missing_and_unexpected_keys_are_named(tmp_path: Path) -> None:
@@ -299,8 +309,20 @@ def test_missing_and_unexpected_keys_are_named(tmp_path: Path) -> None:
     path = save(tmp_path / "renamed.pth", state)
     with pytest.raises(TeacherError) as caught:
         load_teacher(f"mmseg:{FCN},{path}")
-    assert "missing backbone.conv2.weight" in str(caught.value)
-    assert "unexpected backbone.conv9.weight" in str(caught.value)
+    told = "keys missing (1): backbone.conv2.weight; unexpected (1): backbone.conv9.weight\n"
+    assert told in str(caught.value)
+
+
+def test_network_that_finds_no_room_on_its_device(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    path = checkpoints(FCN)
+    monkeypatch.setattr(torch.nn.Module, "to", fail)
+    with pytest.raises(TeacherError, match=r"^out of memory(.|\n)*a --device with more memory"):
+        load_teacher(f"mmseg:{FCN},{path}")
 
 
 def test_unknown_device(checkpoints: Checkpoints) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,11 @@ def everything(**options):
 class Bad(Mine):
     def label(self, images, keys):
         return Labels(classes=np.zeros((1, 2, 2), np.int64))
+
+class Choosy(Mine):
+    calls_at_once = 2
+    def check_size(self, height, width):
+        raise ValueError(f"not {width}x{height}")
 
 def broken():
     return {}["the user's own mistake"]
@@ -62,6 +68,15 @@ def test_own_teacher(own: Path) -> None:
 def test_factory_gets_the_options_it_names(own: Path) -> None:
     assert load_teacher("own_teacher:everything").record["device"] == "device,settings"
     assert load_teacher("own_teacher:Mine").record["device"] == "cpu"
+
+
+def test_what_an_own_teacher_has_beside_the_protocol_is_passed_on(own: Path) -> None:
+    plain: Any = load_teacher("own_teacher:Mine")
+    assert plain.check_size is None and plain.calls_at_once == 1
+    choosy: Any = load_teacher("own_teacher:Choosy")
+    assert choosy.calls_at_once == 2
+    with pytest.raises(ValueError, match="^not 640x192$"):
+        choosy.check_size(192, 640)
 
 
 def test_own_labels_of_a_wrong_form_are_refused(own: Path) -> None:
@@ -98,7 +113,8 @@ def test_specs_that_lead_nowhere(own: Path, spec: str, named: str) -> None:
 
 
 def test_settings_that_could_not_act_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match="reads labels from files"):
-        load_teacher(f"png:{tmp_path}", settings=TeacherSettings(flip=True))
+    with pytest.raises(TeacherError, match="^--input-size and --flip with png:") as caught:
+        load_teacher(f"png:{tmp_path}", settings=TeacherSettings(flip=True, input_size="64"))
+    assert "leave out --input-size and --flip" in str(caught.value)
     with pytest.raises(TeacherError, match="--ids"):
         load_teacher("ocrnet-hr48", ids="label")
