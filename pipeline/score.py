@@ -42,26 +42,15 @@ def score(
         advance: Called with the number of maps that are done with, for progress.
 
     Returns:
-        ``frames`` (compared), ``not_labelled`` (maps of frames that the store lacks),
-        ``unmapped`` (maps of no known frame), ``pixels``, ``classes`` and ``groups`` (see
-        ``measures``) and ``scheme``.
+        ``frames`` (compared), ``not_labelled`` and ``unmapped`` (maps left out, see ``as_text``),
+        ``pixels``, ``scheme``, and the ``measures`` of ``classes`` and ``groups``.
 
     Raises:
         FrameLabelError: A ground-truth map that is broken or of another size.
         ScoreError: No frame has both.
     """
     names = cityscapes().names
-    total = np.zeros((len(names), len(names) + 1), np.int64)
-    arrays = {name: store.array(name, "classes") for name in store.sequences()}
-    labelled = {name: set(array.committed().nonzero()[0]) for name, array in arrays.items()}
-    frames = 0
-    for one in truth.maps:
-        if one.index in labelled.get(one.sequence, ()):
-            array, key = arrays[one.sequence], f"{one.sequence}/{one.index:010d}"
-            expected = read_label_map(one.path, key=key, ids=ids, size=array.size)
-            total += confusion(expected, array.read(one.index), classes=len(names))
-            frames += 1
-        advance(1)
+    total, frames = _count(store, truth, ids=ids, advance=advance)
     if not frames:
         raise _nothing_shared(store, truth)
     return {
@@ -73,6 +62,24 @@ def score(
         "groups": measures(merge(total, scheme.table), scheme.groups),
         "scheme": scheme.name,
     }
+
+
+def _count(
+    store: LabelStore, truth: Truth, *, ids: Ids, advance: Advance
+) -> tuple[Confusion, int]:
+    """The confusion over all frames that have both, and their number."""
+    classes = len(cityscapes().names)
+    total, frames = np.zeros((classes, classes + 1), np.int64), 0
+    arrays = {name: store.array(name, "classes") for name in store.sequences()}
+    labelled = {name: set(array.committed().nonzero()[0]) for name, array in arrays.items()}
+    for one in truth.maps:
+        if one.index in labelled.get(one.sequence, ()):
+            array, key = arrays[one.sequence], f"{one.sequence}/{one.index:010d}"
+            expected = read_label_map(one.path, key=key, ids=ids, size=array.size)
+            total += confusion(expected, array.read(one.index), classes=classes)
+            frames += 1
+        advance(1)
+    return total, frames
 
 
 def _nothing_shared(store: LabelStore, truth: Truth) -> ScoreError:
