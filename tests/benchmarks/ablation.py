@@ -199,47 +199,49 @@ def validation_text(scores: dict[Run, dict[str, Any]]) -> str:
 
 
 def ablation_text(scores: dict[Run, dict[str, Any]]) -> str:
-    """Baselines, paired differences of both comparisons, and the controls."""
+    """Paired differences to the baseline and to the shuffled teacher, and the controls."""
     seeds = sorted({run.seed for run in scores})
     first = next(iter(scores.values()))
     lines = [
         f"{len(seeds)} paired seeds ({', '.join(map(str, seeds))}), {len(first['values'])} test "
         f"frames of {len(set(first['drives']))} drives",
     ]
-    for variant, heading in (
-        ("distilled", "distilled minus baseline"),
-        ("shuffled", "shuffled teacher minus baseline (control)"),
+    for variant, base, note in (
+        ("distilled", "baseline", ""),
+        ("shuffled", "baseline", " (control)"),
+        ("distilled", "shuffled", ": what is in the labels, beside their mere presence"),
     ):
-        lines += ["", heading, *difference_table(scores, seeds, variant)]
+        heading = f"{variant} minus {base}{note}"
+        lines += ["", heading, *difference_table(scores, seeds, variant, base=base)]
     return "\n".join([*lines, "", stopped_text(scores, seeds[0]), ""])
 
 
 def difference_table(
-    scores: dict[Run, dict[str, Any]], seeds: Sequence[int], variant: str
+    scores: dict[Run, dict[str, Any]], seeds: Sequence[int], variant: str, *, base: str
 ) -> list[str]:
-    """A row for every metric."""
+    """A row for every metric: what the variant has more than the base."""
     rows = [
-        f"{'metric':<28}{'baseline':>9}{'change':>9}{'%':>7}   {'95 % t over seeds':<20} "
+        f"{'metric':<28}{base:>9}{'change':>9}{'%':>7}   {'95 % t over seeds':<20} "
         f"{'95 % over drives':<20} per seed"
     ]
     first = next(iter(scores.values()))
     for number, name in enumerate(first["names"]):
-        baseline = _stack(scores, seeds, "baseline", number)
-        change = paired(baseline, _stack(scores, seeds, variant, number), drives=first["drives"])
-        rows.append(difference_row(name, float(np.nanmean(baseline)), change))
+        before = _stack(scores, seeds, base, number)
+        change = paired(before, _stack(scores, seeds, variant, number), drives=first["drives"])
+        rows.append(difference_row(name, float(np.nanmean(before)), change, base=base))
     return rows
 
 
-def difference_row(name: str, baseline: float, change: Difference) -> str:
-    """One metric: its baseline, the paired change, both intervals, each seed, and the verdict."""
+def difference_row(name: str, before: float, change: Difference, *, base: str) -> str:
+    """One metric: the base, the paired change, both intervals, each seed, and the verdict."""
 
     def span(interval: tuple[float, float]) -> str:
         return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
 
     seeds = " ".join(f"{value:+.4f}" for value in change.per_seed)
-    verdict = NOTHING if change.verdict == NOTHING else f"{change.verdict} than the baseline"
+    verdict = NOTHING if change.verdict == NOTHING else f"{change.verdict} than {base}"
     return (
-        f"{name:<28}{baseline:>9.4f}{change.mean:>+9.4f}{100 * change.mean / baseline:>+7.1f}   "
+        f"{name:<28}{before:>9.4f}{change.mean:>+9.4f}{100 * change.mean / before:>+7.1f}   "
         f"{span(change.interval):<20} {span(change.drives_interval):<20} {seeds}   {verdict}"
     )
 
