@@ -20,8 +20,11 @@ Run = Callable[[Tensor], Tensor]
 """Inputs (batch, 3, height, width) to logits (batch, classes, height, width), float32."""
 
 ONNX_OPSET = 17
-OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "Failed to allocate memory")
-"""What the allocators of torch on a CPU say, from one system to the next, and ONNX Runtime's."""
+OUT_OF_MEMORY = (
+    "not enough memory", "can't allocate memory", "Failed to allocate memory", "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+"""What the allocators of torch, from one system to the next, of CUDA and of ONNX Runtime say."""
 
 
 def torch_device(name: str) -> torch.device:
@@ -52,6 +55,8 @@ def memory_told(
     """
     try:
         yield
+    except TeacherError:
+        raise
     # On a CPU nothing but the text tells, and ONNX Runtime's exceptions have no base class.
     except Exception as error:
         told = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(
@@ -165,7 +170,10 @@ class OnnxEngine:
         options.intra_op_num_threads = torch.get_num_threads()
         content = export(self._network, inputs)
         try:
-            return onnxruntime.InferenceSession(content, options, providers=[self._provider])
+            with memory_told("ONNX Runtime's copy of the network"):
+                return onnxruntime.InferenceSession(content, options, providers=[self._provider])
+        except TeacherError:
+            raise
         # Its exceptions have no base class of their own.
         except Exception as error:
             said = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xdistill.teachers import mmseg, mmseg_config
-from xdistill.teachers.engines import channels_last, describe_engine, make_engine, mixed
+from xdistill.teachers.engines import (
+    channels_last,
+    describe_engine,
+    make_engine,
+    memory_told,
+    mixed,
+)
 from xdistill.teachers.fusion import fuse
 from xdistill.teachers.mmseg_network import SingleScale
 from xdistill.teachers.protocol import TeacherError
@@ -166,6 +172,21 @@ def test_network_that_onnx_runtime_refuses(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     engine = make_engine("onnx", nn.Conv2d(3, 2, 3).eval(), CPU)
     with pytest.raises(TeacherError, match=r"GridSample(.|\n)*--engine onnx\n.*--engine exact"):
+        engine(torch.zeros(1, 3, 8, 8))
+
+
+def test_no_memory_for_onnx_runtime_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 1")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    engine = make_engine("onnx", nn.Conv2d(3, 2, 3).eval(), CPU)
+    with (
+        pytest.raises(TeacherError, match=r"^out of memory: Failed(.|\n)*ONNX Runtime's copy"),
+        memory_told("something around it"),
+    ):
         engine(torch.zeros(1, 3, 8, 8))
 
 
