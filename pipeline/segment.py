@@ -1,9 +1,9 @@
 """The teacher over KITTI, once: decode, label and write overlapped, one shard at a time."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -45,9 +45,16 @@ class Outcome:
 
 
 @dataclass(kw_only=True, slots=True)
-class _ShardResult:
-    """Labels of one shard on their way to the store."""
+class _Shard:
+    """Labels of one shard on their way to the store, and the lease on it."""
 
+    task: Task
+    lease: ExitStack
+    """The writer frees it after the commit."""
+    wanted: Sequence[Frame]
+    """Frames to label."""
+    left: int
+    """Frames that are not finished yet."""
     classes: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     confidence: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     failures: dict[Frame, str] = field(default_factory=dict)
@@ -67,7 +74,8 @@ def segment(
 
     While the teacher works on one frame, the next ones are decoded and the previous shard is
     written. Whatever ends the run early, the finished frames of the open shard are committed
-    first; after a kill, at most that one shard is done again.
+    first; after a kill, at most that one shard is done again (two, where a teacher that takes
+    several calls at once has begun the next one).
 
     Args:
         root: KITTI raw root.
@@ -88,24 +96,44 @@ def segment(
         ThreadPoolExecutor(calls, thread_name_prefix="label") as labeller,
         _Writer(store, outcome) as writer,
     ):
-        for task in tasks:
-            with ExitStack() as lease:
-                array = _arrays(store, task)
-                held = lease.enter_context(array.lease(task.shard))
-                wanted = _still_wanted(store, task) if held else ()
-                outcome.left_to_others += 0 if held else len(task.frames)
-                advance(len(task.frames) - len(wanted))
-                if not wanted:
-                    continue
-                result = _ShardResult()
-                try:
-                    batches = _batches(_decoded(root, wanted, decoder), batch_size)
-                    label = partial(_label, size=task.size, teacher=teacher, into=result)
-                    for batch in _side_by_side(label, batches, labeller, calls=calls):
-                        advance(len(batch))
-                finally:
-                    # The writer takes the lease over and frees it after the commit.
-                    writer.submit(task, result, lease.pop_all())
+        opened: deque[_Shard] = deque()
+
+        def batches() -> Iterator[tuple[_Shard, Batch]]:
+            for task in tasks:
+                shard = _open(store, task, outcome=outcome, advance=advance)
+                if shard is not None:
+                    opened.append(shard)
+                    for batch in _batches(_decoded(root, shard.wanted, decoder), batch_size):
+                        yield shard, batch
+
+        label = partial(_label, teacher=teacher)
+        try:
+            with closing(_side_by_side(label, batches(), labeller, calls=calls)) as labelled:
+                for shard, batch in labelled:
+                    advance(len(batch))
+                    shard.left -= len(batch)
+                    if not shard.left:
+                        writer.submit(opened.popleft())
+        finally:
+            # Every one of them, in order, even where one cannot be written.
+            with ExitStack() as rest:
+                for shard in reversed(opened):
+                    rest.callback(writer.submit, shard)
+
+
+def _open(
+    store: LabelStore, task: Task, *, outcome: Outcome, advance: Advance
+) -> _Shard | None:
+    """Take the lease on a shard; None where another process has it, or has done it since."""
+    with ExitStack() as lease:
+        array = _arrays(store, task)
+        held = lease.enter_context(array.lease(task.shard))
+        wanted = _still_wanted(store, task) if held else ()
+        outcome.left_to_others += 0 if held else len(task.frames)
+        advance(len(task.frames) - len(wanted))
+        if not wanted:
+            return None
+        return _Shard(task=task, wanted=wanted, left=len(wanted), lease=lease.pop_all())
 
 
 class _Writer:
@@ -126,26 +154,27 @@ class _Writer:
         finally:
             self._pool.shutdown()
 
-    def submit(self, task: Task, result: _ShardResult, lease: ExitStack) -> None:
+    def submit(self, shard: _Shard) -> None:
         """Wait for the shard before, then commit this one in the background."""
         try:
             self._wait()
         except BaseException:
-            lease.close()
+            shard.lease.close()
             raise
-        self._writing = self._pool.submit(self._commit, task, result, lease)
+        self._writing = self._pool.submit(self._commit, shard)
 
     def _wait(self) -> None:
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
-    def _commit(self, task: Task, result: _ShardResult, lease: ExitStack) -> None:
-        with lease:
+    def _commit(self, shard: _Shard) -> None:
+        task = shard.task
+        with shard.lease:
             array = _arrays(self._store, task)
-            failed = {frame.index for frame in result.failures}
+            failed = {frame.index for frame in shard.failures}
             news = failed - set(array.failed().nonzero()[0].tolist())
-            if result.confidence:
+            if shard.confidence:
                 self._store.ensure_array(
                     task.sequence,
                     "confidence",
@@ -153,11 +182,11 @@ class _Writer:
                     size=task.size,
                     values=CONFIDENCE_LEVELS,
                     attributes={},
-                ).write_shard(task.shard, result.confidence)
-            if result.classes or news:
-                array.write_shard(task.shard, result.classes, failed=failed)
-        self._outcome.labelled += len(result.classes)
-        self._outcome.failures |= result.failures
+                ).write_shard(task.shard, shard.confidence)
+            if shard.classes or news:
+                array.write_shard(task.shard, shard.classes, failed=failed)
+        self._outcome.labelled += len(shard.classes)
+        self._outcome.failures |= shard.failures
 
 
 def _arrays(store: LabelStore, task: Task) -> LabelArray:
@@ -206,26 +235,26 @@ def _batches(
 
 
 def _side_by_side(
-    label: Callable[[Batch], None],
-    batches: Iterator[Batch],
+    label: Callable[[Batch, _Shard], None],
+    batches: Iterator[tuple[_Shard, Batch]],
     pool: ThreadPoolExecutor,
     *,
     calls: int,
-) -> Iterator[Batch]:
+) -> Generator[tuple[_Shard, Batch]]:
     """Label batches, so many at the same time, and give each back once it is labelled, in order.
 
-    Whatever ends this early, no call is under way any more when it ends.
+    Whatever ends this early, no call is under way any more once it is closed.
     """
     if calls == 1:
         # In this thread, so that Ctrl-C does not wait for the network.
-        for batch in batches:
-            label(batch)
-            yield batch
+        for shard, batch in batches:
+            label(batch, shard)
+            yield shard, batch
         return
-    running: deque[tuple[Batch, Future[None]]] = deque()
+    running: deque[tuple[tuple[_Shard, Batch], Future[None]]] = deque()
     try:
-        for batch in batches:
-            running.append((batch, pool.submit(label, batch)))
+        for shard, batch in batches:
+            running.append(((shard, batch), pool.submit(label, batch, shard)))
             if len(running) == calls:
                 running[0][1].result()
                 yield running.popleft()[0]
@@ -236,20 +265,15 @@ def _side_by_side(
         wait([future for _, future in running if not future.cancel()])
 
 
-def _label(
-    batch: Batch,
-    size: tuple[int, int],
-    *,
-    teacher: Teacher,
-    into: _ShardResult,
-) -> None:
-    """Label one batch; a frame that cannot be read or labelled fails alone."""
+def _label(batch: Batch, shard: _Shard, *, teacher: Teacher) -> None:
+    """Label one batch of a shard; a frame that cannot be read or labelled fails alone."""
+    size = shard.task.size
     good: list[tuple[Frame, Image]] = []
     for frame, image in batch:
         if isinstance(image, XDistillError):
-            into.failures[frame] = str(image)
+            shard.failures[frame] = str(image)
         elif image.shape[:2] != size:
-            into.failures[frame] = _other_size(image.shape, size)
+            shard.failures[frame] = _other_size(image.shape, size)
         else:
             good.append((frame, image))
     if not good:
@@ -258,16 +282,16 @@ def _label(
         labels = teacher.label([image for _, image in good], [frame.key for frame, _ in good])
     except FrameLabelError as error:
         if len(good) == 1:
-            into.failures[good[0][0]] = str(error)
+            shard.failures[good[0][0]] = str(error)
         else:
             for single in good:
-                _label([single], size, teacher=teacher, into=into)
+                _label([single], shard, teacher=teacher)
         return
     _check_labels(labels, (len(good), *size))
     for position, (frame, _) in enumerate(good):
-        into.classes[frame.index] = labels.classes[position]
+        shard.classes[frame.index] = labels.classes[position]
         if labels.confidence is not None:
-            into.confidence[frame.index] = labels.confidence[position]
+            shard.confidence[frame.index] = labels.confidence[position]
 
 
 def _other_size(found: tuple[int, ...], expected: tuple[int, int]) -> str:

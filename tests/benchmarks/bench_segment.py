@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ from ..teachers.conftest import FCN, random_state, save
 TEACHER_S, GPU_S = 0.05, 0.025
 FRAMES = 448
 """Frames of one round: seven shards, as only the commit of the last one is waited for."""
-ROUNDS = 5
+ROUNDS, GPU_FRAMES = 5, 896
 REGROUP_FRAMES = 1024
 DRIVE = "2011_09_26/2011_09_26_drive_0013_sync"
 
@@ -53,12 +54,17 @@ class SleepingTeacher:
 @pytest.fixture
 def drive(shared: Path, tmp_path: Path) -> Path:
     """Native frames: drive 0013 over and over, by links."""
+    return linked(shared, tmp_path / "kitti", frames=FRAMES)
+
+
+def linked(shared: Path, root: Path, *, frames: int) -> Path:
+    """A KITTI root with one drive of so many frames."""
     source = shared / "kitti" / DRIVE / "image_02" / "data"
-    target = tmp_path / "kitti" / DRIVE / "image_02" / "data"
+    target = root / DRIVE / "image_02" / "data"
     target.mkdir(parents=True)
-    for index in range(FRAMES):
+    for index in range(frames):
         (target / f"{index:010d}.jpg").symlink_to(source / f"{index % 72:010d}.jpg")
-    return tmp_path / "kitti"
+    return root
 
 
 def spread(values: list[float], form: str) -> str:
@@ -91,7 +97,10 @@ def test_the_teacher_is_all_one_waits_for(shared: Path, drive: Path, tmp_path: P
 
 
 class SleepingNetworkTeacher(NetworkTeacher):
-    """A real network's frames, prepared for 2048 wide; its pass only sleeps, as for a GPU's."""
+    """A real network's frames, prepared for 2048 wide; its pass only sleeps, as for a GPU's.
+
+    Prepared up to the bytes that go to the GPU, which normalises them itself.
+    """
 
     def _scores(self, prepared: Sequence[Prepared], *, size: tuple[int, int]) -> torch.Tensor:
         frames = len(prepared[0].inputs)
@@ -99,11 +108,17 @@ class SleepingNetworkTeacher(NetworkTeacher):
         return torch.zeros(frames, 1, *size)
 
 
+def to_gpu(data: dict[str, Any], training: bool) -> dict[str, Any]:
+    return data | {"inputs": torch.stack(data["inputs"])}
+
+
 @pytest.mark.parametrize("calls", [1, GPU_CALLS])
-def test_a_gpu_waits_for_no_frame(drive: Path, tmp_path: Path, calls: int) -> None:
+def test_a_gpu_waits_for_no_frame(shared: Path, tmp_path: Path, calls: int) -> None:
+    drive = linked(shared, tmp_path / "kitti", frames=GPU_FRAMES)
     pytest.importorskip("mmseg")
     checkpoint = save(tmp_path / "random.pth", random_state(FCN))
-    network = load_teacher(f"mmseg:{FCN},{checkpoint}")._network  # type: ignore[attr-defined]
+    network: Any = load_teacher(f"mmseg:{FCN},{checkpoint}")._network  # type: ignore[attr-defined]
+    network._model.data_preprocessor.forward = to_gpu
     # No GPU is needed: the teacher goes by the device's kind, and the network itself never runs.
     teacher = SleepingNetworkTeacher(
         network, settings=TeacherSettings(engine="bf16"), record={"kind": "x"},
@@ -114,14 +129,18 @@ def test_a_gpu_waits_for_no_frame(drive: Path, tmp_path: Path, calls: int) -> No
     store = LabelStore.create(
         tmp_path / "labels.zarr", teacher=teacher.record, fingerprint=teacher.fingerprint
     )
+    prepared = Prepared(inputs=torch.zeros(8, 1), padding=(0, 0, 0, 0))
     start = time.perf_counter()
+    for _ in range(GPU_FRAMES // 8):
+        teacher._pass([prepared], size=(375, 1242))
+    middle = time.perf_counter()
     segment(drive, store, teacher=teacher, tasks=tasks, outcome=Outcome(), batch_size=8)
-    ratio = (time.perf_counter() - start) / (GPU_S * FRAMES)
+    ratio = (time.perf_counter() - middle) / (middle - start)
     print(
-        f"\n\nsegment of {FRAMES} frames at 2048 wide, {calls} calls at once: "
-        f"{ratio:.3f}x the time of a GPU that takes {GPU_S * 1e3:.0f} ms a frame"
+        f"\n\nsegment of {GPU_FRAMES} frames at 2048 wide, {calls} calls at once, a GPU of "
+        f"{GPU_S * 1e3:.0f} ms a frame: {ratio:.3f}x the time of its passes alone"
     )
-    assert calls == 1 or ratio <= 1.05
+    assert calls == 1 or ratio <= 1 / 0.95
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.plan import done_frames, make_plan
 from xdistill.pipeline.segment import Outcome, segment
-from xdistill.pipeline.store import LabelStore
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.network import GPU_CALLS, Network, NetworkTeacher, Prepared
 from xdistill.teachers.png import PngTeacher
 from xdistill.teachers.protocol import Labels, TeacherError
@@ -32,22 +32,27 @@ class SlowTeacher:
         self._png, self._fail_at = PngTeacher(folder), fail_at
         self.record, self.fingerprint = self._png.record, self._png.fingerprint
         self.running = self.most = 0
+        self.together: list[set[int]] = [set()]
+        """First frames of the calls under way, each time one begins or ends."""
         self._counting = threading.Lock()
 
     def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+        number = int(keys[0][-10:])
         with self._counting:
             self.running += 1
             self.most = max(self.most, self.running)
+            self.together.append(self.together[-1] | {number})
         try:
             # Later frames of three are faster, so that they end in another order.
-            number = int(keys[0][-10:])
             time.sleep(0.3 if number > self._fail_at else 0.003 * (3 - number % 3))
             if number == self._fail_at:
+                time.sleep(0.1)  # Until the calls beside it are under way.
                 raise TeacherError("the teacher broke")
             return self._png.label(images, keys)
         finally:
             with self._counting:
                 self.running -= 1
+                self.together.append(self.together[-1] - {number})
 
 
 def run(tree: Tree, store: Path, teacher: SlowTeacher | PngTeacher) -> tuple[LabelStore, Outcome]:
@@ -80,20 +85,25 @@ def test_the_store_is_that_of_one_call_at_a_time(tree: Tree, tmp_path: Path) -> 
     _, outcome = run(tree, tmp_path / "a.zarr", teacher)
     _, expected = run(tree, tmp_path / "b.zarr", PngTeacher(tree.labels))
     assert teacher.most == CALLS and teacher.running == 0
+    assert any(keys and min(keys) < SHARD_FRAMES <= max(keys) for keys in teacher.together)
     assert (outcome.labelled, outcome.failures) == (expected.labelled, expected.failures)
     assert content(tmp_path / "a.zarr") == content(tmp_path / "b.zarr")
 
 
-def test_a_teacher_that_breaks_leaves_what_was_finished(tree: Tree, tmp_path: Path) -> None:
-    teacher = SlowTeacher(tree.labels, fail_at=41)
+@pytest.mark.parametrize(("fail_at", "beside"), [(41, {43, 44}), (61, {63, 64, 65})])
+def test_a_teacher_that_breaks_leaves_what_was_finished(
+    tree: Tree, tmp_path: Path, fail_at: int, beside: set[int]
+) -> None:
+    teacher = SlowTeacher(tree.labels, fail_at=fail_at)
     with pytest.raises(TeacherError, match="the teacher broke"):
         run(tree, tmp_path / "labels.zarr", teacher)
     store = LabelStore.open(tmp_path / "labels.zarr")
     (sequence,) = store.sequences()
     done = done_frames(store, sequence, ("classes",))
-    # Batches of two, frame 5 missing: 41 begins the pair 41, 42; what came before is kept, and so
-    # is the pair that was under way beside it.
-    assert done >= {*range(5), *range(6, 41), 43, 44} and not done & {41, 42}
+    # Batches of two, frame 5 missing, and 63 the last of its shard: what came before is kept, and
+    # so is what was under way beside it, also in the next shard.
+    assert done >= {*range(5), *range(6, fail_at), *beside}
+    assert not done & {fail_at, fail_at + 1}
 
 
 class Passing(Network):
