@@ -28,8 +28,8 @@ class SlowTeacher:
 
     calls_at_once = CALLS
 
-    def __init__(self, folder: Path, *, fail_at: int = 1000) -> None:
-        self._png, self._fail_at = PngTeacher(folder), fail_at
+    def __init__(self, folder: Path, *, fail_at: int = 1000, slow_from: int = 1000) -> None:
+        self._png, self._fail_at, self._slow_from = PngTeacher(folder), fail_at, slow_from
         self.record, self.fingerprint = self._png.record, self._png.fingerprint
         self.running = self.most = 0
         self.together: list[set[int]] = [set()]
@@ -44,7 +44,7 @@ class SlowTeacher:
             self.together.append(self.together[-1] | {number})
         try:
             # Later frames of three are faster, so that they end in another order.
-            time.sleep(0.3 if number > self._fail_at else 0.003 * (3 - number % 3))
+            time.sleep(0.3 if number >= self._slow_from else 0.003 * (3 - number % 3))
             if number == self._fail_at:
                 time.sleep(0.1)  # Until the calls beside it are under way.
                 raise TeacherError("the teacher broke")
@@ -94,7 +94,7 @@ def test_the_store_is_that_of_one_call_at_a_time(tree: Tree, tmp_path: Path) -> 
 def test_a_teacher_that_breaks_leaves_what_was_finished(
     tree: Tree, tmp_path: Path, fail_at: int, beside: set[int]
 ) -> None:
-    teacher = SlowTeacher(tree.labels, fail_at=fail_at)
+    teacher = SlowTeacher(tree.labels, fail_at=fail_at, slow_from=fail_at + 1)
     with pytest.raises(TeacherError, match="the teacher broke"):
         run(tree, tmp_path / "labels.zarr", teacher)
     store = LabelStore.open(tmp_path / "labels.zarr")
@@ -104,6 +104,30 @@ def test_a_teacher_that_breaks_leaves_what_was_finished(
     # so is what was under way beside it, also in the next shard.
     assert done >= {*range(5), *range(6, fail_at), *beside}
     assert not done & {fail_at, fail_at + 1}
+
+
+def test_ctrl_c_waits_for_the_calls_under_way_and_keeps_their_labels(
+    tree: Tree, tmp_path: Path
+) -> None:
+    teacher = SlowTeacher(tree.labels, slow_from=21)
+    store = LabelStore.create(
+        tmp_path / "labels.zarr", teacher=teacher.record, fingerprint=teacher.fingerprint
+    )
+    frames = find_frames(tree.data, drives=None, cameras=["l"])
+    under_way: set[int] = set()
+
+    def interrupt(count: int) -> None:
+        if teacher.running and max(teacher.together[-1]) > 20:
+            under_way.update(teacher.together[-1])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment(
+            tree.data, store, teacher=teacher, outcome=Outcome(), advance=interrupt,
+            tasks=make_plan(tree.data, frames, store=store).tasks,
+        )  # fmt: skip
+    (sequence,) = store.sequences()
+    assert under_way and under_way <= done_frames(store, sequence, ("classes",))
 
 
 class Passing(Network):
