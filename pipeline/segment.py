@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -96,44 +96,57 @@ def segment(
         ThreadPoolExecutor(calls, thread_name_prefix="label") as labeller,
         _Writer(store, outcome) as writer,
     ):
-        opened: deque[_Shard] = deque()
-
-        def batches() -> Iterator[tuple[_Shard, Batch]]:
-            for task in tasks:
-                shard = _open(store, task, outcome=outcome, advance=advance)
-                if shard is not None:
-                    opened.append(shard)
-                    for batch in _batches(_decoded(root, shard.wanted, decoder), batch_size):
-                        yield shard, batch
-
+        shards = _OpenShards(store, outcome=outcome, advance=advance)
+        batches = (
+            (shard, batch)
+            for shard in shards.take(tasks)
+            for batch in _batches(_decoded(root, shard.wanted, decoder), batch_size)
+        )
         label = partial(_label, teacher=teacher)
+        with (
+            shards.committed_by(writer),
+            closing(_side_by_side(label, batches, labeller, calls=calls)) as labelled,
+        ):
+            for shard, batch in labelled:
+                advance(len(batch))
+                shard.left -= len(batch)
+                if not shard.left:
+                    writer.submit(shards.open.popleft())
+
+
+class _OpenShards:
+    """Shards whose lease is held, oldest first."""
+
+    def __init__(self, store: LabelStore, *, outcome: Outcome, advance: Advance) -> None:
+        self.open: deque[_Shard] = deque()
+        self._store = store
+        self._outcome = outcome
+        self._advance = advance
+
+    def take(self, tasks: Sequence[Task]) -> Iterator[_Shard]:
+        """Open one after another, each when it is asked for; those of others are passed over."""
+        for task in tasks:
+            with ExitStack() as lease:
+                array = _arrays(self._store, task)
+                held = lease.enter_context(array.lease(task.shard))
+                wanted = _still_wanted(self._store, task) if held else ()
+                self._outcome.left_to_others += 0 if held else len(task.frames)
+                self._advance(len(task.frames) - len(wanted))
+                if not wanted:
+                    continue
+                shard = _Shard(task=task, wanted=wanted, left=len(wanted), lease=lease.pop_all())
+            self.open.append(shard)
+            yield shard
+
+    @contextmanager
+    def committed_by(self, writer: "_Writer") -> Iterator[None]:
+        """Commit what is open at the end, in order, even where one of them cannot be written."""
         try:
-            with closing(_side_by_side(label, batches(), labeller, calls=calls)) as labelled:
-                for shard, batch in labelled:
-                    advance(len(batch))
-                    shard.left -= len(batch)
-                    if not shard.left:
-                        writer.submit(opened.popleft())
+            yield
         finally:
-            # Every one of them, in order, even where one cannot be written.
             with ExitStack() as rest:
-                for shard in reversed(opened):
+                for shard in reversed(self.open):
                     rest.callback(writer.submit, shard)
-
-
-def _open(
-    store: LabelStore, task: Task, *, outcome: Outcome, advance: Advance
-) -> _Shard | None:
-    """Take the lease on a shard; None where another process has it, or has done it since."""
-    with ExitStack() as lease:
-        array = _arrays(store, task)
-        held = lease.enter_context(array.lease(task.shard))
-        wanted = _still_wanted(store, task) if held else ()
-        outcome.left_to_others += 0 if held else len(task.frames)
-        advance(len(task.frames) - len(wanted))
-        if not wanted:
-            return None
-        return _Shard(task=task, wanted=wanted, left=len(wanted), lease=lease.pop_all())
 
 
 class _Writer:

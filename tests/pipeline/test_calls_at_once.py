@@ -44,7 +44,7 @@ class SlowTeacher:
             self.together.append(self.together[-1] | {number})
         try:
             # Later frames of three are faster, so that they end in another order.
-            time.sleep(0.3 if number >= self._slow_from else 0.003 * (3 - number % 3))
+            time.sleep(1.0 if number >= self._slow_from else 0.003 * (3 - number % 3))
             if number == self._fail_at:
                 time.sleep(0.1)  # Until the calls beside it are under way.
                 raise TeacherError("the teacher broke")
