@@ -74,8 +74,8 @@ def segment(
 
     While the teacher works on one frame, the next ones are decoded and the previous shard is
     written. Whatever ends the run early, the finished frames of the open shard are committed
-    first; after a kill, at most that one shard is done again (two, where a teacher that takes
-    several calls at once has begun the next one).
+    first; after a kill, at most that one shard is done again (with a teacher that takes several
+    calls at once, at most one for each of them).
 
     Args:
         root: KITTI raw root.
@@ -103,15 +103,13 @@ def segment(
             for batch in _batches(_decoded(root, shard.wanted, decoder), batch_size)
         )
         label = partial(_label, teacher=teacher)
+        # Closed before what is open is committed: no call may still add to it then.
         with (
             shards.committed_by(writer),
             closing(_side_by_side(label, batches, labeller, calls=calls)) as labelled,
         ):
             for shard, batch in labelled:
-                advance(len(batch))
-                shard.left -= len(batch)
-                if not shard.left:
-                    writer.submit(shards.open.popleft())
+                shards.finish(shard, len(batch), writer)
 
 
 class _OpenShards:
@@ -137,6 +135,13 @@ class _OpenShards:
                 shard = _Shard(task=task, wanted=wanted, left=len(wanted), lease=lease.pop_all())
             self.open.append(shard)
             yield shard
+
+    def finish(self, shard: _Shard, frames: int, writer: "_Writer") -> None:
+        """Count frames of the oldest shard as finished, and commit it once all of them are."""
+        self._advance(frames)
+        shard.left -= frames
+        if not shard.left:
+            writer.submit(self.open.popleft())
 
     @contextmanager
     def committed_by(self, writer: "_Writer") -> Iterator[None]:

@@ -115,11 +115,20 @@ def test_ctrl_c_waits_for_the_calls_under_way_and_keeps_their_labels(
     )
     frames = find_frames(tree.data, drives=None, cameras=["l"])
     under_way: set[int] = set()
+    finished = 0
 
     def interrupt(count: int) -> None:
-        if teacher.running and max(teacher.together[-1]) > 20:
-            under_way.update(teacher.together[-1])
-            raise KeyboardInterrupt
+        nonlocal finished
+        finished += count
+        if finished < 20:  # Frames 0 to 20 without 5.
+            return
+        deadline = time.monotonic() + 60
+        while not any(number > 20 for number in teacher.together[-1]):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        # These have only just begun, and take a second.
+        under_way.update(teacher.together[-1])
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         segment(

@@ -162,31 +162,27 @@ def test_onnxruntime_for_cuda_goes_by_another_name(monkeypatch: pytest.MonkeyPat
     assert describe_engine("onnx") == "onnx 1.23.4"
 
 
-def test_network_that_onnx_runtime_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Could not find an implementation for GridSample(16)",
+         r"GridSample(.|\n)*--engine onnx\n.*--engine exact"),
+        ("Failed to allocate memory for requested buffer of size 1",
+         r"^out of memory: Failed(.|\n)*ONNX Runtime's copy"),
+    ],
+)  # fmt: skip
+def test_what_onnx_runtime_refuses_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Refusal
 
     def refuse(*_: object, **__: object) -> None:
-        raise Refusal("Could not find an implementation for GridSample(16)")
+        raise Refusal(said)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     engine = make_engine("onnx", nn.Conv2d(3, 2, 3).eval(), CPU)
-    with pytest.raises(TeacherError, match=r"GridSample(.|\n)*--engine onnx\n.*--engine exact"):
-        engine(torch.zeros(1, 3, 8, 8))
-
-
-def test_no_memory_for_onnx_runtime_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-
-    def refuse(*_: object, **__: object) -> None:
-        raise RuntimeError("Failed to allocate memory for requested buffer of size 1")
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
-    engine = make_engine("onnx", nn.Conv2d(3, 2, 3).eval(), CPU)
-    with (
-        pytest.raises(TeacherError, match=r"^out of memory: Failed(.|\n)*ONNX Runtime's copy"),
-        memory_told("something around it"),
-    ):
+    with pytest.raises(TeacherError, match=told), memory_told("something around it"):
         engine(torch.zeros(1, 3, 8, 8))
 
 

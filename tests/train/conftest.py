@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,8 +27,12 @@ torch.set_num_threads(1)
 # Before any module of the trainer is imported: every annotated shape is then checked.
 install_import_hook("xdistill.train", "beartype.beartype")
 
+from training_runs import RECIPE, Prepare  # noqa: E402
+
 from xdistill.pipeline.store import LabelStore  # noqa: E402
 from xdistill.train.networks import depth, pose, resnet  # noqa: E402
+from xdistill.train.session import Request, Session, prepare  # noqa: E402
+from xdistill.train.triplets import Selection  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +93,28 @@ def split(tmp_path: Path) -> Path:
     path = tmp_path / "split.txt"
     path.write_text("".join(f"{DRIVE} {index} l\n" for index in range(1, FRAMES - 1)))
     return path
+
+
+@pytest.fixture
+def ready(narrow: None, data: Path, store: Path, tmp_path: Path) -> Prepare:
+    """Prepares sessions on the small drive."""
+
+    def make(run: str, **values: Any) -> Session:
+        return prepare(
+            Request(
+                **{
+                    "recipe": RECIPE,
+                    "run": tmp_path / run,
+                    "data": data,
+                    "selection": Selection(split="all"),
+                    "validation_split": None,
+                    "store": store,
+                    "device": torch.device("cpu"),
+                    "steps": None,
+                    "resumed": False,
+                    **values,
+                }
+            )
+        )
+
+    return make
