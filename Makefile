@@ -6,7 +6,8 @@ PACKAGES := grouping manifests pipeline teachers train
 test: .venv/.ready
 	$(BIN)/python -m pytest
 check: .venv/.ready .typing/.ready
-	$(BIN)/ruff check $(PACKAGES) tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p xdistill
 bench: .venv/.ready
 	$(BIN)/python -m pytest tests/benchmarks -o python_files="bench_*.py" -s

@@ -86,7 +86,7 @@ def load_scheme(name: str) -> Scheme:
     except (KeyError, TypeError, ValueError) as error:
         raise SchemeError(
             f"{type(error).__name__}: {error}",
-            expected="name = \"...\" and [[group]] tables with id, name and train_ids",
+            expected='name = "..." and [[group]] tables with id, name and train_ids',
             where=name,
             remedy="compare with manifests/schemes/4.toml",
         ) from error

@@ -80,9 +80,7 @@ def teacher_options(function: Function) -> Function:
             type=click.Choice(["train", "label"]),
             help="What the files of png:FOLDER hold: train ids (default) or Cityscapes label ids.",
         ),
-        click.option(
-            "--input-size", help="Network input: native, config, a width (2048) or WxH."
-        ),
+        click.option("--input-size", help="Network input: native, config, a width (2048) or WxH."),
         click.option(
             "--engine",
             type=click.Choice(ENGINES),

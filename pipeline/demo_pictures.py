@@ -97,9 +97,7 @@ def exact_depth(street: Path, frame: Frame) -> NDArray[np.float32]:
     return np.asarray(steps / DEPTH_STEPS, np.float32)
 
 
-def aligned(
-    disparity: NDArray[np.float32], truth: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def aligned(disparity: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
     """Depth at the truth's size, with its median where there is truth, as the scores have it."""
     height, width = truth.shape
     depth = 1 / cv2.resize(disparity, (width, height))

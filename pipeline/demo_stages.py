@@ -105,8 +105,15 @@ def _segment(settings: Settings) -> Stage:
         title=f"Label every frame, once, with teacher {settings.teacher}",
         commands=(
             _pipeline(
-                "segment", "--data", settings.street, "--store", settings.store,
-                "--teacher", settings.teacher, "--device", "cpu",
+                "segment",
+                "--data",
+                settings.street,
+                "--store",
+                settings.store,
+                "--teacher",
+                settings.teacher,
+                "--device",
+                "cpu",
             ),
         ),
         seconds=0.1 * settings.drives * settings.frames + 8,
@@ -135,9 +142,21 @@ def _train(settings: Settings) -> Stage:
 def _training(settings: Settings, name: str) -> Command:
     run = settings.run(name)
     words = _words(
-        "xd-train", "--recipe", recipe_of(settings, name), "--data", settings.street,
-        "--store", settings.store, "--split", settings.split("train"),
-        "--val-split", settings.split("val"), "--out", run, "--device", "cpu",
+        "xd-train",
+        "--recipe",
+        recipe_of(settings, name),
+        "--data",
+        settings.street,
+        "--store",
+        settings.store,
+        "--split",
+        settings.split("train"),
+        "--val-split",
+        settings.split("val"),
+        "--out",
+        run,
+        "--device",
+        "cpu",
         *(word for change in changes_of(settings) for word in ("--set", change)),
     )
     return Command(words=words, resumable=run / RUN_RECORD)
@@ -186,8 +205,14 @@ def _evaluate(settings: Settings) -> Stage:
         title="Score both networks against the LiDAR of drives they never saw",
         commands=tuple(
             _evaluation(
-                settings, name, "--run", settings.run(name), "--device", "cpu",
-                "--save", settings.predictions(name),
+                settings,
+                name,
+                "--run",
+                settings.run(name),
+                "--device",
+                "cpu",
+                "--save",
+                settings.predictions(name),
             )
             for name in RUNS
         ),
@@ -198,8 +223,16 @@ def _evaluate(settings: Settings) -> Stage:
 def _evaluation(settings: Settings, name: str, *subject: object) -> Command:
     truth = settings.out / "scores" / f"{name}.h5"
     words = _words(
-        "xd-eval", *subject, "--data", settings.street, "--split", settings.split("test"),
-        "--ground-truth", truth, "--json", settings.scores(name),
+        "xd-eval",
+        *subject,
+        "--data",
+        settings.street,
+        "--split",
+        settings.split("test"),
+        "--ground-truth",
+        truth,
+        "--json",
+        settings.scores(name),
     )
     return Command(words=words)
 
@@ -211,9 +244,17 @@ def _poses(settings: Settings) -> Stage:
         commands=tuple(
             Command(
                 words=_words(
-                    "python", "-m", "xdistill.train.pose_report", "--run", settings.run(name),
-                    "--data", settings.street, "--split", settings.split("test"),
-                    "--json", settings.poses(name),
+                    "python",
+                    "-m",
+                    "xdistill.train.pose_report",
+                    "--run",
+                    settings.run(name),
+                    "--data",
+                    settings.street,
+                    "--split",
+                    settings.split("test"),
+                    "--json",
+                    settings.poses(name),
                 )
             )
             for name in RUNS

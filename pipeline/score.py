@@ -64,9 +64,7 @@ def score(
     }
 
 
-def _count(
-    store: LabelStore, truth: Truth, *, ids: Ids, advance: Advance
-) -> tuple[Confusion, int]:
+def _count(store: LabelStore, truth: Truth, *, ids: Ids, advance: Advance) -> tuple[Confusion, int]:
     """The confusion over all frames that have both, and their number."""
     classes = len(cityscapes().names)
     total, frames = np.zeros((classes, classes + 1), np.int64), 0

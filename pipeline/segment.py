@@ -245,9 +245,7 @@ def _decode(root: Path, frame: Frame) -> Image | XDistillError:
         return error
 
 
-def _batches(
-    decoded: Iterator[tuple[Frame, Image | XDistillError]], size: int
-) -> Iterator[Batch]:
+def _batches(decoded: Iterator[tuple[Frame, Image | XDistillError]], size: int) -> Iterator[Batch]:
     while batch := list(islice(decoded, size)):
         yield batch
 

@@ -133,9 +133,7 @@ class MmsegNetwork(Network):
         )
 
 
-def _divisible(
-    option: str, size: tuple[int, int], divisor: int, scales: tuple[float, ...]
-) -> str:
+def _divisible(option: str, size: tuple[int, int], divisor: int, scales: tuple[float, ...]) -> str:
     """The option with the nearest width and height that divide at every scale."""
     nearest = []
     for side in size:

@@ -108,9 +108,7 @@ def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> 
     return _train_ids(found, key=key, ids=ids, where=path)
 
 
-def _train_ids(
-    found: NDArray[np.uint8], *, key: str, ids: Ids, where: Path
-) -> NDArray[np.uint8]:
+def _train_ids(found: NDArray[np.uint8], *, key: str, ids: Ids, where: Path) -> NDArray[np.uint8]:
     converted = id_table(ids)[found]
     if (converted < 0).any():
         named = ", ".join(map(str, np.unique(found[converted < 0])))

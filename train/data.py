@@ -125,9 +125,7 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
             matrix = mirror_intrinsics(matrix, width=recipe.width)
         return torch.from_numpy(matrix).float()
 
-    def _motions(
-        self, triplet: Sequence[Frame], augmentation: Augmentation
-    ) -> torch.Tensor | None:
+    def _motions(self, triplet: Sequence[Frame], augmentation: Augmentation) -> torch.Tensor | None:
         """Recorded T(target -> source) (1, 2, 4, 4); None with a pose network."""
         if self.recipe.pose != "oxts":
             return None

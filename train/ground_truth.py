@@ -170,9 +170,7 @@ def _project_one(file: h5py.File, root: Path, frame: Frame, depth: DepthConventi
     size = calibration.sizes[frame.camera]
     scan = scan_path(root, frame)
     points = read_scan(scan)
-    rows, columns, metres = project_scan(
-        points, calibration, frame.camera, size=size, depth=depth
-    )
+    rows, columns, metres = project_scan(points, calibration, frame.camera, size=size, depth=depth)
     contents: dict[str, NDArray[Any]] = {
         "rows": rows.astype(np.uint16),
         "columns": columns.astype(np.uint16),

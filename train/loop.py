@@ -187,9 +187,7 @@ def _validate(training: Training, job: Job, dataset: TripletDataset) -> None:
         console.note(f"validation, step {training.step}/{job.stop}  {failure}")
 
 
-def _report(
-    training: Training, values: dict[str, float | int], bar: "tqdm[Any]", job: Job
-) -> None:
+def _report(training: Training, values: dict[str, float | int], bar: "tqdm[Any]", job: Job) -> None:
     """A line that stays, every ``log_interval`` steps."""
     if not _is_due(training, job, training.recipe.log_interval):
         return
@@ -198,9 +196,7 @@ def _report(
     console.note(f"step {training.step}/{job.stop}  {shown}")
 
 
-def _not_finite(
-    step: int, terms: dict[str, float], batch: Batch, run: Path
-) -> TrainingError:
+def _not_finite(step: int, terms: dict[str, float], batch: Batch, run: Path) -> TrainingError:
     kept = run / CHECKPOINT_FILE
     return TrainingError(
         f"the loss of step {step} is not finite: "

@@ -203,9 +203,7 @@ def _recorded_motions(validation: TripletDataset | None) -> tuple[Floats | None,
         return None, (f"note:    learned poses are not compared: {str(error).splitlines()[0]}",)
 
 
-def _record(
-    request: Request, triplets: Triplets, labels: LabelSource | None
-) -> dict[str, Any]:
+def _record(request: Request, triplets: Triplets, labels: LabelSource | None) -> dict[str, Any]:
     """What the run folder says about itself beside the recipe."""
     selection = request.selection
     return {

@@ -71,9 +71,7 @@ def find_triplets(root: Path, selection: Selection) -> Triplets:
         if lonely:
             raise _lonely(lonely, frames, root)
         return Triplets(frames=tuple(frames), left_out=0)
-    found = find_frames(
-        root, drives=selection.drives or None, cameras=CAMERAS[selection.camera]
-    )
+    found = find_frames(root, drives=selection.drives or None, cameras=CAMERAS[selection.camera])
     lonely_frames = set(_without_neighbours(root, found))
     kept = tuple(frame for frame in found if frame not in lonely_frames)
     if not kept:

@@ -73,7 +73,13 @@ def new_run(recipe: Recipe, variant: str, seeds: dict[str, int]) -> Training:
 
 
 def run(
-    folder: Path, *, street: Path, recipe: str, variant: str, seed: int, split: str,
+    folder: Path,
+    *,
+    street: Path,
+    recipe: str,
+    variant: str,
+    seed: int,
+    split: str,
     changes: list[str],
 ) -> dict[str, Any]:
     """Train, score, and write ``scores.json``, which makes the run finished."""

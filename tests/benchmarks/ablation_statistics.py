@@ -72,9 +72,7 @@ def drive_bootstrap(change: Floats, *, drives: Sequence[str]) -> tuple[float, fl
     columns = [np.array([d == name for d in drives]) for name in names]
     sums = np.array([np.nansum(change[:, column]) for column in columns])
     counts = np.array([np.count_nonzero(~np.isnan(change[:, column])) for column in columns])
-    draws = np.random.default_rng(BOOTSTRAP_SEED).integers(
-        len(names), size=(RESAMPLES, len(names))
-    )
+    draws = np.random.default_rng(BOOTSTRAP_SEED).integers(len(names), size=(RESAMPLES, len(names)))
     means = sums[draws].sum(axis=1) / np.maximum(counts[draws].sum(axis=1), 1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

@@ -38,6 +38,7 @@ NEAR_EXACT_RATIO, NEAR_EXACT_SHARE = 1.4, 0.9999
 GPU_LOOP_RATIO, GPU_RATIO, GPU_BATCH = 0.95, 5.0, 8
 """Of segment on a GPU: speed against the bare network, and against inference_model; its batch."""
 
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """CPU time of several threads would count their waiting."""

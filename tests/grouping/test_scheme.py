@@ -63,9 +63,7 @@ def test_a_users_own_table_by_path(tmp_path: Path) -> None:
         ('name = "x"\n', "group"),
     ],
 )
-def test_a_broken_table_is_refused_with_the_id_named(
-    tmp_path: Path, text: str, named: str
-) -> None:
+def test_a_broken_table_is_refused_with_the_id_named(tmp_path: Path, text: str, named: str) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(text)
     with pytest.raises(SchemeError) as caught:

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
 
-TEACHER = '''
+TEACHER = """
 import errno, fcntl, multiprocessing, os, pathlib, signal, threading, time
 import numpy as np
 from xdistill.teachers.protocol import Labels, TeacherError, fingerprint_of
@@ -83,7 +83,7 @@ def make_without_locks():
     if multiprocessing.parent_process() is not None:
         fcntl.flock = no_locks
     return Counting()
-'''
+"""
 
 
 @pytest.fixture

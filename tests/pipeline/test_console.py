@@ -66,7 +66,7 @@ def test_the_environment_names_the_data(monkeypatch: pytest.MonkeyPatch) -> None
         ("[segmint]\nx = 1", "unknown key 'segmint'"),
         ("[segment]\nbatchsize = 1", "unknown key 'batchsize' in [segment]"),
         ("teacher = ", "not a TOML file"),
-        ("data = 3", 'data = 3\n  expected: text'),
+        ("data = 3", "data = 3\n  expected: text"),
         ("teacher = true", "teacher = true"),
         ("teacher = 2026-01-01", "teacher = "),
         ("[segment]\nbatch_size = 1.5", "batch_size = 1.5\n  expected: a whole number"),

@@ -32,10 +32,7 @@ def run(tree: Tree, store: Path, *more: str) -> Result:
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file with its modification time and inode."""
-    return {
-        str(path): (path.stat().st_mtime_ns, path.stat().st_ino)
-        for path in folder.rglob("*")
-    }
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*")}
 
 
 def plain(store: Path, sequence: str, index: int) -> NDArray[np.uint8]:
@@ -104,9 +101,7 @@ def test_the_plan_says_what_a_run_would_do_and_writes_nothing(tree: Tree, store:
     assert "done             3 frames" in after and "to do           69 frames" in after
 
 
-def test_frames_that_cannot_be_read_fail_alone_and_are_tried_again(
-    tree: Tree, store: Path
-) -> None:
+def test_frames_that_cannot_be_read_fail_alone_and_are_tried_again(tree: Tree, store: Path) -> None:
     broken = tree.image(DRIVE_A, 10)
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
@@ -190,7 +185,7 @@ def test_parts_of_a_job_array_cover_everything_once(tree: Tree, store: Path) -> 
     assert "nothing to do" in run(tree, store).stdout
 
 
-SLOW_FACTORY = '''
+SLOW_FACTORY = """
 import time
 import numpy as np
 from xdistill.teachers.protocol import Labels, fingerprint_of
@@ -208,7 +203,7 @@ class Slow:
 
 def make():
     return Slow()
-'''
+"""
 
 
 @pytest.fixture
@@ -266,7 +261,7 @@ def test_ctrl_c_keeps_every_finished_frame_and_says_so(store: Path, slow_run: li
     assert "Traceback" not in log
 
 
-CONFIDENT_FACTORY = '''
+CONFIDENT_FACTORY = """
 import numpy as np
 from xdistill.teachers.protocol import Labels, fingerprint_of
 
@@ -282,7 +277,7 @@ class Confident:
 
 def make(settings):
     return Confident(settings)
-'''
+"""
 
 
 def test_confidence_can_be_added_later_and_changes_no_label(

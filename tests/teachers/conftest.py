@@ -68,8 +68,10 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
 @pytest.fixture(scope="session")
 def frames(shared: Path) -> list[NDArray[np.uint8]]:
     """Two real frames as RGB, 1242x375."""
-    names = ("drive_0002_sync/image_02/data/0000000000.png",
-             "drive_0013_sync/image_02/data/0000000050.jpg")
+    names = (
+        "drive_0002_sync/image_02/data/0000000000.png",
+        "drive_0013_sync/image_02/data/0000000050.jpg",
+    )
     images = [
         cv2.imread(str(shared / "kitti" / "2011_09_26" / f"2011_09_26_{name}")) for name in names
     ]

@@ -198,8 +198,13 @@ def test_record_and_fingerprint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("size", "scale", "expected"),
-    [("native", 1.0, (37, 124)), ("62", 1.0, (18, 62)), ("96x40", 1.0, (40, 96)),
-     ("config", 0.5, (32, 96)), ("96x40", 2.0, (80, 192))],
+    [
+        ("native", 1.0, (37, 124)),
+        ("62", 1.0, (18, 62)),
+        ("96x40", 1.0, (40, 96)),
+        ("config", 0.5, (32, 96)),
+        ("96x40", 2.0, (80, 192)),
+    ],
 )
 def test_network_input(
     tmp_path: Path, frame: NDArray[np.uint8], size: str, scale: float, expected: tuple[int, int]

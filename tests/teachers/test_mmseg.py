@@ -27,9 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def reference(
-    config_name: str, checkpoint: Path, *, width: int | None, **test_cfg: object
-) -> Any:
+def reference(config_name: str, checkpoint: Path, *, width: int | None, **test_cfg: object) -> Any:
     """mmsegmentation's own model, its test pipeline's Resize changed as a user would do it."""
     config = mmseg_config.load_config(config_name)
     config.model.test_cfg.update(test_cfg)
@@ -191,8 +189,11 @@ def test_size_that_pidnet_takes_passes_the_check(checkpoints: Checkpoints) -> No
         ({"scales": (1.0, 0.37)}, "--input-size at --scales 0.37", "other --scales"),
         ({"window": "96x96"}, "--window", "--window 64x64"),
         ({"window": "640x100"}, "--window", "--window 640x128"),
-        ({"window": "640x100", "scales": (0.5, 2.0)}, "--input-size at --scales 0.5",
-         "--input-size 640x128"),
+        (
+            {"window": "640x100", "scales": (0.5, 2.0)},
+            "--input-size at --scales 0.5",
+            "--input-size 640x128",
+        ),
     ],
 )
 def test_pidnet_scales_and_windows_that_it_fails_at_are_refused_at_once(

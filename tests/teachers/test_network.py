@@ -70,9 +70,9 @@ def test_flip_and_scales_average_probabilities(images: list[NDArray[np.uint8]]) 
         )
         assert np.array_equal(classes, mean.argmax(2))
         assert np.array_equal(levels, np.minimum(15, np.floor(16 * mean.max(2))))
-        assert not np.array_equal(levels, np.floor(
-            16 * softmax_of(image, mirrored=False, scale=1).max(2)
-        ))
+        assert not np.array_equal(
+            levels, np.floor(16 * softmax_of(image, mirrored=False, scale=1).max(2))
+        )
 
 
 def test_one_view_is_the_plain_argmax(images: list[NDArray[np.uint8]]) -> None:
@@ -142,7 +142,9 @@ def test_the_kind_of_device_belongs_to_the_fingerprint() -> None:
 
 def test_other_failures_of_a_network_keep_their_type(images: list[NDArray[np.uint8]]) -> None:
     teacher = NetworkTeacher(
-        Failing(RuntimeError("shapes")), settings=TeacherSettings(), record={},
+        Failing(RuntimeError("shapes")),
+        settings=TeacherSettings(),
+        record={},
         device=torch.device("cpu"),
     )
     with pytest.raises(RuntimeError, match=r"^shapes$"):

@@ -41,8 +41,15 @@ def label(folder: Path, content: bytes | None, *, ids: Ids = "train") -> Labels:
 
 @pytest.mark.parametrize("form", [encode, palette])
 def test_train_ids_come_back_as_they_are(tmp_path: Path, form: object) -> None:
-    ids = np.array([[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11], [12, 13, 14, 15, 16, 17],
-                    [18, 255, 255, 0, 0, 0]], np.uint8)
+    ids = np.array(
+        [
+            [0, 1, 2, 3, 4, 5],
+            [6, 7, 8, 9, 10, 11],
+            [12, 13, 14, 15, 16, 17],
+            [18, 255, 255, 0, 0, 0],
+        ],
+        np.uint8,
+    )
     labels = label(tmp_path, form(ids))  # type: ignore[operator]
     assert np.array_equal(labels.classes[0], ids) and labels.confidence is None
 

@@ -104,9 +104,7 @@ def test_gradient_of_the_grid_by_finite_differences() -> None:
     vector = torch.rand(1, 6, generator=generator, dtype=torch.float64)
 
     def grid(depth: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-        return sampling_grid(
-            depth, INTRINSICS.double(), pose_matrix(vector[:, :3], vector[:, 3:])
-        )
+        return sampling_grid(depth, INTRINSICS.double(), pose_matrix(vector[:, :3], vector[:, 3:]))
 
     inputs = (depth.requires_grad_(), vector.requires_grad_())
     assert torch.autograd.gradcheck(grid, inputs)

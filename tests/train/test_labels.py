@@ -149,9 +149,7 @@ def test_labels_of_low_confidence_are_ignored(
 ) -> None:
     path = make_store()
     with_confidence(path, range(FRAMES))
-    source = find_labels(
-        path, FRAMES_WANTED, scheme=SCHEME, segment="", min_confidence=threshold
-    )
+    source = find_labels(path, FRAMES_WANTED, scheme=SCHEME, segment="", min_confidence=threshold)
     found = source.read(FRAMES_WANTED[2], (HEIGHT, WIDTH))
     expected = remap(labels_of(2), SCHEME)
     low = np.arange(WIDTH) % 16 < level

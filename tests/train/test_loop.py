@@ -82,9 +82,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_one_others(ready: Prepa
     assert finish(ready("c", steps=5, recipe=replace(RECIPE, seed=1))) != first
 
 
-def test_workers_pictures_and_validation_change_no_loss(
-    ready: Prepare, tmp_path: Path
-) -> None:
+def test_workers_pictures_and_validation_change_no_loss(ready: Prepare, tmp_path: Path) -> None:
     split = tmp_path / "val.txt"
     split.write_text(f"{DRIVE} 3 l\n{DRIVE} 6 l\n{DRIVE} 7 l\n")
     busy = replace(RECIPE, num_workers=2, picture_interval=1, checkpoint_interval=2)
@@ -108,9 +106,7 @@ def state(session: Session) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("stop", [3, 4, 6])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    ready: Prepare, stop: int
-) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(ready: Prepare, stop: int) -> None:
     whole = ready("whole", steps=8)
     expected = finish(whole)
     finish(ready("part", steps=stop))
@@ -125,9 +121,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 def test_a_request_to_stop_ends_with_a_checkpoint(ready: Prepare, tmp_path: Path) -> None:
     expected = finish(ready("whole", steps=6))
     stopped = ready("part", steps=6)
-    train(
-        stopped.training, stopped.job, stop_requested=lambda: stopped.training.step == 3
-    )
+    train(stopped.training, stopped.job, stop_requested=lambda: stopped.training.step == 3)
     assert (tmp_path / "part" / "checkpoint.pt").exists()
     assert len(lines(tmp_path / "part")) == 3
     assert finish(ready("part", steps=6, resumed=True)) == expected
@@ -280,9 +274,7 @@ def test_a_run_remembers_what_it_was_asked(ready: Prepare, data: Path, tmp_path:
         recorded_request(tmp_path / "run", recipe="xdistill-rn18", overrides=[])
 
 
-def test_a_damaged_image_stops_with_its_name(
-    ready: Prepare, data: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_image_stops_with_its_name(ready: Prepare, data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "kitti" / SEQUENCE / "data"
     copy.mkdir(parents=True)
     for source in (data / SEQUENCE / "data").iterdir():

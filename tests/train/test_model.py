@@ -141,9 +141,7 @@ def test_recorded_poses_take_the_place_of_the_pose_network(narrow: None, batch: 
     assert torch.isfinite(run(model, batch, weight=0.0).total)
 
 
-def test_losses_compare_the_originals_whatever_the_networks_see(
-    narrow: None, batch: Batch
-) -> None:
+def test_losses_compare_the_originals_whatever_the_networks_see(narrow: None, batch: Batch) -> None:
     model = build(BASELINE).eval()
     blind = replace(batch, inputs=torch.zeros_like(batch.inputs))
     still = replace(blind, originals=batch.originals[:, :1].expand(-1, 3, -1, -1, -1))

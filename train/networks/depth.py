@@ -101,9 +101,7 @@ class DepthNetwork(nn.Module):
             self.encoder, decoder = narrow.NarrowEncoder(), narrow.DECODER_CHANNELS
         else:
             self.encoder, decoder = ResNetEncoder(encoder), DECODER_CHANNELS
-        self.decoder = DepthDecoder(
-            self.encoder.channels, decoder_channels=decoder, prior=prior
-        )
+        self.decoder = DepthDecoder(self.encoder.channels, decoder_channels=decoder, prior=prior)
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]

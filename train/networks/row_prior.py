@@ -42,6 +42,4 @@ def recipe_prior(recipe: Recipe) -> RowPrior | None:
     """The prior that a recipe asks for."""
     if recipe.row_prior is None:
         return None
-    return RowPrior(
-        height=recipe.row_prior, min_depth=recipe.min_depth, max_depth=recipe.max_depth
-    )
+    return RowPrior(height=recipe.row_prior, min_depth=recipe.min_depth, max_depth=recipe.max_depth)

@@ -32,9 +32,7 @@ def best_shift(costs: torch.Tensor) -> tuple[int, int]:
 def test_the_true_shift_has_the_lowest_cost() -> None:
     image = textured()
     for right, down in ((0, 0), (2, 0), (-3, 1), (1, -2)):
-        costs = cost_volume(
-            window(image, right=0, down=0), window(image, right=right, down=down)
-        )
+        costs = cost_volume(window(image, right=0, down=0), window(image, right=right, down=down))
         assert best_shift(costs) == (right, down)
 
 
