@@ -1,11 +1,10 @@
 PYTHON   ?= python3
 BIN      := .venv/bin
-PACKAGES := grouping manifests pipeline teachers train
 
 .PHONY: test check bench demo ablation
 test: .venv/.ready
 	$(BIN)/python -m pytest
-check: .venv/.ready .typing/.ready
+check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p xdistill
@@ -20,10 +19,4 @@ ablation: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
-
-# xdistill/<folder> links, so that type checkers see the mapped names.
-.typing/.ready: Makefile
-	mkdir -p .typing/xdistill
-	for p in $(PACKAGES); do ln -sfn ../../$$p .typing/xdistill/$$p; done
 	touch $@

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from xdistill.manifests import loader
+from xdistill.manifests.download import Watch, cache_folder, fetch, sha256_of, unwatched
 from xdistill.manifests.errors import FetchError, ManifestError
-from xdistill.manifests.fetch import Watch, cache_folder, fetch, sha256_of, unwatched
-from xdistill.teachers.mmseg_config import PACKAGED
+from xdistill.teachers.mmseg.config import PACKAGED
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 
@@ -94,7 +94,7 @@ def require_head(known: TeacherEntry, keys: Collection[str], *, where: Path) -> 
             gives the scales of one.
     """
     # It imports torch, which a list of the teachers need not wait for.
-    from xdistill.teachers.convert import ATTENTION
+    from xdistill.teachers.weights.convert import ATTENTION
 
     has = any(key.startswith(ATTENTION) for key in keys)
     if has == (known.attention_scales is not None):
@@ -155,7 +155,7 @@ def fetch_weights(known: TeacherEntry, *, watch: Watch = unwatched) -> Path:
 def _require_checkpoint(path: Path, address: str) -> None:
     """Refuse what a server or a network's sign-in page sent instead of the weights."""
     # It imports torch, which a list of the teachers need not wait for.
-    from xdistill.teachers.checkpoint import read_checkpoint
+    from xdistill.teachers.weights.checkpoint import read_checkpoint
 
     try:
         read_checkpoint(path)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.teachers.engines import describe_engine, memory_told
+from xdistill.teachers.engines.engine import describe_engine, memory_told
 from xdistill.teachers.protocol import CONFIDENCE_LEVELS, Labels, Record, fingerprint_of
 from xdistill.teachers.settings import ENGINES, TeacherSettings
 

@@ -12,13 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
-from xdistill.teachers.protocol import (
-    FrameLabelError,
-    Labels,
-    Record,
-    TeacherError,
-    fingerprint_of,
-)
+from xdistill.teachers.protocol import FrameLabelError, Labels, Record, TeacherError, fingerprint_of
 
 Ids = Literal["train", "label"]
 

@@ -81,13 +81,13 @@ def _load_mmseg(spec: str, *, device: str, settings: TeacherSettings) -> Teacher
             where="--teacher",
             remedy="name the config (a shipped one's file name will do) and the checkpoint file",
         )
-    from xdistill.teachers.mmseg import load_mmseg
+    from xdistill.teachers.mmseg.teacher import load_mmseg
 
     return load_mmseg(config, Path(checkpoint).expanduser(), device=device, settings=settings)
 
 
 def _load_hf(spec: str, *, device: str, settings: TeacherSettings) -> Teacher:
-    from xdistill.teachers.hf import load_hf
+    from xdistill.teachers.hf.teacher import load_hf
 
     return load_hf(spec.removeprefix("hf:"), device=device, settings=settings)
 
@@ -104,7 +104,8 @@ _KINDS = {"mmseg": _load_mmseg, "hf": _load_hf}
 def _load_manifest(
     name: str, checkpoint: str, *, device: str, settings: TeacherSettings
 ) -> Teacher:
-    from xdistill.teachers import catalogue, mmseg
+    from xdistill.teachers import catalogue
+    from xdistill.teachers.mmseg import teacher as mmseg
 
     entry = catalogue.entry(name)
     weights = Path(checkpoint).expanduser() if checkpoint else catalogue.fetch_weights(entry)

@@ -31,7 +31,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four drives, of which two are trained on, so that labels can come from another one."""
     pytest.importorskip("numba", reason="needs the extra 'street'")
-    from xdistill.pipeline.street import generate
+    from xdistill.pipeline.street.record import generate
 
     out = tmp_path_factory.mktemp("ablation") / "street"
     made = generate.Settings(drives=4, frames=4, size=(64, 192), seed=1)

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.train.model import Model
 from xdistill.train.networks import checkpoints
 from xdistill.train.networks.checkpoints import WeightsError, load_strictly, read_weights
 from xdistill.train.networks.depth import DepthNetwork, depth_network
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.recipe import Recipe
-from xdistill.train.recipe_file import load_recipe, load_run_recipe
+from xdistill.train.recipe.file import load_recipe, load_run_recipe
+from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import Training, TrainingError, resolve_initial
 
 FILE_NAME = "checkpoint.pt"

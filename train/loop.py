@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from xdistill.pipeline import console
-from xdistill.pipeline.pictures import write_png
-from xdistill.train.augment import NOTHING
-from xdistill.train.batch import Batch
+from xdistill.manifests.progress import note, progress
+from xdistill.pipeline.labelling.pictures import write_png
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import save_checkpoint
-from xdistill.train.data import TripletDataset, batch_keys, plain_keys, read_batches
+from xdistill.train.data.augment import NOTHING
+from xdistill.train.data.batch import Batch
+from xdistill.train.data.dataset import TripletDataset, batch_keys, plain_keys, read_batches
+from xdistill.train.evaluation.pose_agreement import Floats, compare, failures
 from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE, JsonLines
 from xdistill.train.model import Terms
 from xdistill.train.picture import draw
-from xdistill.train.pose_agreement import Floats, compare, failures
-from xdistill.train.schedule import d2s_weight, learning_rate, reduction, schedule_length
+from xdistill.train.recipe.schedule import d2s_weight, learning_rate, reduction, schedule_length
 from xdistill.train.training import Training, TrainingError, reproducible
 
 PICTURES = "pictures"
@@ -79,7 +79,7 @@ def train(training: Training, job: Job, *, stop_requested: Callable[[], bool] = 
     with (
         reproducible(training.recipe, device=training.device),
         JsonLines(job.run / METRICS_FILE) as log,
-        console.progress(total=job.stop - training.step, unit="step") as bar,
+        progress(total=job.stop - training.step, unit="step") as bar,
     ):
         for batch in read_batches(job.dataset, keys, device=training.device):
             values = optimise(training, batch, job)
@@ -182,9 +182,9 @@ def _validate(training: Training, job: Job, dataset: TripletDataset) -> None:
     shown = "  ".join(
         f"{key} {'none' if value is None else f'{value:.4g}'}" for key, value in values.items()
     )
-    console.note(f"validation, step {training.step}/{job.stop}  {shown}")
+    note(f"validation, step {training.step}/{job.stop}  {shown}")
     for failure in failures(axes):
-        console.note(f"validation, step {training.step}/{job.stop}  {failure}")
+        note(f"validation, step {training.step}/{job.stop}  {failure}")
 
 
 def _report(training: Training, values: dict[str, float | int], bar: "tqdm[Any]", job: Job) -> None:
@@ -193,7 +193,7 @@ def _report(training: Training, values: dict[str, float | int], bar: "tqdm[Any]"
         return
     shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if key != "step")
     bar.clear()
-    console.note(f"step {training.step}/{job.stop}  {shown}")
+    note(f"step {training.step}/{job.stop}  {shown}")
 
 
 def _not_finite(step: int, terms: dict[str, float], batch: Batch, run: Path) -> TrainingError:

@@ -9,15 +9,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xdistill.grouping.scheme import load_scheme
-from xdistill.train.batch import Batch, unit_images
-from xdistill.train.distillation import d2s_input, d2s_loss
-from xdistill.train.geometry import invert_pose, pose_matrix
+from xdistill.train.data.batch import Batch, unit_images
 from xdistill.train.networks.cost_volume import CostVolumePoseNetwork
 from xdistill.train.networks.d2s import D2SNetwork
 from xdistill.train.networks.depth import depth_network
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.objective import Reduction, Views, self_supervised, total_loss
-from xdistill.train.recipe import Recipe
+from xdistill.train.objective.distillation import d2s_input, d2s_loss
+from xdistill.train.objective.geometry import invert_pose, pose_matrix
+from xdistill.train.objective.objective import Reduction, Views, self_supervised, total_loss
+from xdistill.train.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

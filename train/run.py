@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from xdistill.manifests import atomic
 from xdistill.manifests.errors import XDistillError
-from xdistill.pipeline import atomic
-from xdistill.train.recipe import RESUMABLE_KEYS, Recipe
-from xdistill.train.recipe_file import FILE_NAME as RECIPE_FILE
-from xdistill.train.recipe_file import dump_recipe, load_run_recipe
+from xdistill.train.recipe.file import FILE_NAME as RECIPE_FILE
+from xdistill.train.recipe.file import dump_recipe, load_run_recipe
+from xdistill.train.recipe.recipe import RESUMABLE_KEYS, Recipe
 
 RUNS = Path("runs")
 """Where runs go unless ``--out`` says otherwise."""

@@ -13,22 +13,17 @@ from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.oxts import forward_motions
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import load_checkpoint, load_initial_networks
-from xdistill.train.data import TripletDataset
-from xdistill.train.labels import LabelSource, find_labels
+from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.data.labels import LabelSource, find_labels
+from xdistill.train.data.triplets import Selection, Triplets, find_triplets
+from xdistill.train.evaluation.pose_agreement import FEWEST, Floats
 from xdistill.train.loop import Job
 from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE, truncate
-from xdistill.train.pose_agreement import FEWEST, Floats
-from xdistill.train.recipe import Recipe
-from xdistill.train.recipe_file import load_recipe, load_run_recipe, override
+from xdistill.train.recipe.file import load_recipe, load_run_recipe, override
+from xdistill.train.recipe.recipe import Recipe
+from xdistill.train.recipe.schedule import schedule_length
 from xdistill.train.run import read_record, require_empty, resume_run, resumed_recipe, start_run
-from xdistill.train.schedule import schedule_length
-from xdistill.train.training import (
-    Training,
-    TrainingError,
-    load_initial_encoders,
-    new_training,
-)
-from xdistill.train.triplets import Selection, Triplets, find_triplets
+from xdistill.train.training import Training, TrainingError, load_initial_encoders, new_training
 
 NOT_DETERMINISTIC = (
     "bilinear sampling has no deterministic gradient on CUDA: equal runs agree to rounding only"

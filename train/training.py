@@ -12,7 +12,7 @@ from xdistill.train.model import Model
 from xdistill.train.networks.checkpoints import load_encoder
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.recipe import Recipe
+from xdistill.train.recipe.recipe import Recipe
 
 
 class TrainingError(XDistillError, RuntimeError):

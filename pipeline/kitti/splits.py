@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xdistill.manifests import loader
-from xdistill.manifests.fetch import cache_folder, fetch
+from xdistill.manifests.download import cache_folder, fetch
 from xdistill.pipeline.kitti.errors import MissingFrameError, SplitError
 from xdistill.pipeline.kitti.frames import Frame, present_indices, require_root, shorten
 

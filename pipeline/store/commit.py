@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store.description import COMMIT_SUFFIX, SHARD_FRAMES
 from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError, LabelStoreError
 from xdistill.pipeline.store.shard import (

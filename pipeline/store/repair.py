@@ -7,7 +7,7 @@ match their commit lose it, so that ``segment`` and ``regroup`` make them again.
 from collections.abc import Sequence
 from pathlib import Path
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store.errors import CorruptLabelsError, writing
 from xdistill.pipeline.store.leases import Leases
 from xdistill.pipeline.store.metadata import DOCUMENT

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store.array import LabelArray
 from xdistill.pipeline.store.description import (
     COMMIT_SUFFIX,

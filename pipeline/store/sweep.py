@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store.description import COMMIT_SUFFIX, COUNTS_SUFFIX
 from xdistill.pipeline.store.errors import NoLocksError
 from xdistill.pipeline.store.leases import LEASE_PREFIX, Leases, Locking

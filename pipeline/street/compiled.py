@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xdistill.manifests.fetch import cache_folder
+from xdistill.manifests.download import cache_folder
 from xdistill.pipeline.street.errors import MissingCompilerError
 
 try:
@@ -45,6 +45,6 @@ def code_folder() -> Path:
 def sources_digest() -> str:
     """Changes whenever this package does: the same seed then gives another street."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]

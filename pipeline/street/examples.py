@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.pipeline.street.drive import make_drive
-from xdistill.pipeline.street.render import render
+from xdistill.pipeline.street.record.drive import make_drive
+from xdistill.pipeline.street.render.render import render
 
 TRAINING_SEED, VALIDATION_SEED = 3_000_000_000, 3_000_000_001
 """The shipped teacher was trained on the first and its settings were chosen on the second: judge it

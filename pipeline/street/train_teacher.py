@@ -19,8 +19,9 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.grouping.scheme import load_scheme
-from xdistill.pipeline import console
-from xdistill.pipeline.score import confusion, measures, merge
+from xdistill.manifests.progress import progress
+from xdistill.pipeline.cli import console
+from xdistill.pipeline.labelling.score import confusion, measures, merge
 from xdistill.pipeline.street.errors import StreetError
 from xdistill.pipeline.street.examples import (
     FRAMES,
@@ -243,20 +244,20 @@ def require_place(out: Path) -> None:
 )
 def main(out: Path, steps: int, drives: int, judged: int) -> None:
     """Train the street teacher, and judge it on drives of another seed."""
-    from xdistill.teachers import mmseg_config
-    from xdistill.teachers.mmseg import build
+    from xdistill.teachers.mmseg import config as mmseg_config
+    from xdistill.teachers.mmseg.teacher import build
 
     require_place(out)
     settings = Training(steps=steps, drives=drives)
     torch.manual_seed(settings.seed)
     model: Any = build(mmseg_config.load_config(CONFIG))
     model = model.to(memory_format=torch.channels_last)
-    with console.progress(total=(drives + judged) * FRAMES, unit="frame") as bar:
+    with progress(total=(drives + judged) * FRAMES, unit="frame") as bar:
         images, labels = labelled_frames(
             TRAINING_SEED, drives=drives, size=SIZE, advance=bar.update
         )
         others = labelled_frames(VALIDATION_SEED, drives=judged, size=SIZE, advance=bar.update)
-    with console.progress(total=steps, unit="step") as bar:
+    with progress(total=steps, unit="step") as bar:
         for loss in train(model, images, labels, settings):
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update(1)

@@ -96,7 +96,7 @@ def make_street(out: Path) -> None:
     """Render what is missing of the street; the command refuses a street of other settings."""
     out.mkdir(parents=True, exist_ok=True)
     words = f"--drives {DRIVES} --frames {FRAMES} --size {SIZE} --seed {STREET_SEED}"
-    program = "from xdistill.pipeline.cli import main; main()"
+    program = "from xdistill.pipeline.cli.main import main; main()"
     command = [sys.executable, "-c", program, "street", "--out", str(out / "street")]
     subprocess.run([*command, *words.split()], check=True)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import Scheme
 from xdistill.pipeline.kitti.frames import Frame
-from xdistill.train.labels import resize_labels
+from xdistill.train.data.labels import resize_labels
 
 Labels = NDArray[np.uint8]
 

@@ -17,20 +17,20 @@ from torch import Tensor
 
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import load_scheme
-from xdistill.pipeline.demo_pictures import exact_depth
+from xdistill.pipeline.demo.pictures import exact_depth
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.splits import read_split
-from xdistill.train.batch import Batch
 from xdistill.train.checkpoint import save_checkpoint
-from xdistill.train.data import TripletDataset
-from xdistill.train.ground_truth import prepare_ground_truth, read_depth
+from xdistill.train.data.batch import Batch
+from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.evaluation.ground_truth import prepare_ground_truth, read_depth
+from xdistill.train.evaluation.metrics import METRICS
+from xdistill.train.evaluation.predict import predict
+from xdistill.train.evaluation.protocols import EIGEN
 from xdistill.train.loop import Job, train
-from xdistill.train.metrics import METRICS
 from xdistill.train.model import Model
-from xdistill.train.predict import predict
-from xdistill.train.protocols import EIGEN
-from xdistill.train.recipe import Recipe
-from xdistill.train.recipe_file import load_recipe
+from xdistill.train.recipe.file import load_recipe
+from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.run import start_run
 from xdistill.train.training import Training, new_training
 

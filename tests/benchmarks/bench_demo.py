@@ -36,7 +36,7 @@ QUIET = (
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the demo once; prints its time and the largest memory of one of its processes."""
     out = tmp_path_factory.mktemp("demo") / "demo"
-    program = "from xdistill.pipeline.cli import main; main()"
+    program = "from xdistill.pipeline.cli.main import main; main()"
     start = time.monotonic()
     command = [sys.executable, "-c", program, "demo", "--out", str(out)]
     subprocess.run(command, check=True)

@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.pipeline.kitti.frames import Frame, find_frames
-from xdistill.pipeline.plan import make_plan
+from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.store import SHARD_FRAMES, LabelReader, LabelStore, commit
 from xdistill.pipeline.store.verify import verify_store
-from xdistill.train.labels import resize_labels
+from xdistill.train.data.labels import resize_labels
 
 ROUNDS = 9
 READS = 60

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 pytest.importorskip("numba")
 
 from xdistill.grouping.scheme import load_scheme
-from xdistill.pipeline.cli import main
-from xdistill.pipeline.score import confusion, measures, merge
+from xdistill.pipeline.cli.main import main
+from xdistill.pipeline.labelling.score import confusion, measures, merge
 from xdistill.pipeline.store import LabelStore
-from xdistill.pipeline.street import rig
-from xdistill.pipeline.street.drive import make_drive
-from xdistill.pipeline.street.lidar import scan
-from xdistill.pipeline.street.render import render
+from xdistill.pipeline.street.record import rig
+from xdistill.pipeline.street.record.drive import make_drive
+from xdistill.pipeline.street.record.lidar import scan
+from xdistill.pipeline.street.render.render import render
 from xdistill.pipeline.street.train_teacher import report
 
 SEEDS = (1, 2)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from xdistill.pipeline.kitti.frames import find_frames, image_path
 from xdistill.pipeline.kitti.images import read_image
-from xdistill.pipeline.plan import make_plan
-from xdistill.pipeline.segment import Outcome, segment
+from xdistill.pipeline.labelling.plan import make_plan
+from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import LabelStore
-from xdistill.teachers import mmseg_config
+from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 
 Moment = Literal["before", "middle", "after"]
 OPERATIONS = ("_store", "_sync", "_rename", "_make_folder", "_unlink", "_remove_folder")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store import SHARD_FRAMES, LabelArray, LabelReader, LabelStore
 from xdistill.pipeline.store import commit as commits
 

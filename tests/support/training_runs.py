@@ -7,7 +7,7 @@ from pathlib import Path
 from training_tree import FRAMES
 
 from xdistill.train.loop import train
-from xdistill.train.recipe import Recipe
+from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.session import Session
 
 RECIPE = Recipe(

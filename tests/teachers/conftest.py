@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.teachers import mmseg, mmseg_config
+from xdistill.teachers.mmseg import config as mmseg_config
+from xdistill.teachers.mmseg import teacher as mmseg
 
 OCRNET = "ocrnet_hr48_4xb2-160k_cityscapes-512x1024.py"
 FCN = "fcn_hr18s_4xb2-160k_cityscapes-512x1024.py"

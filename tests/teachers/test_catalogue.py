@@ -11,7 +11,8 @@ import torch
 
 from xdistill.manifests import loader
 from xdistill.manifests.errors import FetchError, ManifestError
-from xdistill.teachers import catalogue, mmseg_config
+from xdistill.teachers import catalogue
+from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings

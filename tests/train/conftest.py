@@ -30,9 +30,9 @@ install_import_hook("xdistill.train", "beartype.beartype")
 from training_runs import RECIPE, Prepare  # noqa: E402
 
 from xdistill.pipeline.store import LabelStore  # noqa: E402
+from xdistill.train.data.triplets import Selection  # noqa: E402
 from xdistill.train.networks import depth, pose, resnet  # noqa: E402
 from xdistill.train.session import Request, Session, prepare  # noqa: E402
-from xdistill.train.triplets import Selection  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from xdistill.train.checkpoint import (
     save_checkpoint,
 )
 from xdistill.train.networks.checkpoints import WeightsError
-from xdistill.train.recipe import Recipe, RecipeError
-from xdistill.train.recipe_file import dump_recipe
+from xdistill.train.recipe.file import dump_recipe
+from xdistill.train.recipe.recipe import Recipe, RecipeError
 from xdistill.train.training import Training, TrainingError, new_training
 
 CPU = torch.device("cpu")

@@ -14,13 +14,13 @@ from training_tree import DRIVE, SEQUENCE
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.store import LabelStoreError
 from xdistill.train import loop
-from xdistill.train.labels import MissingLabelsError
+from xdistill.train.data.labels import MissingLabelsError
+from xdistill.train.data.triplets import Selection
+from xdistill.train.evaluation.pose_agreement import AXES
 from xdistill.train.loop import train
-from xdistill.train.pose_agreement import AXES
 from xdistill.train.run import RunError
 from xdistill.train.session import Session, recorded_request
 from xdistill.train.training import TrainingError
-from xdistill.train.triplets import Selection
 
 
 def test_a_whole_training_writes_its_run_folder(ready: Prepare, tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from training_tree import DRIVE
 
 from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.kitti.frames import Frame
-from xdistill.train.augment import NOTHING
-from xdistill.train.batch import Batch, collate
-from xdistill.train.data import TripletDataset
-from xdistill.train.geometry import invert_pose, pose_matrix
-from xdistill.train.labels import find_labels
+from xdistill.train.data.augment import NOTHING
+from xdistill.train.data.batch import Batch, collate
+from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.data.labels import find_labels
 from xdistill.train.model import Model, Terms
-from xdistill.train.recipe import Recipe
+from xdistill.train.objective.geometry import invert_pose, pose_matrix
+from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import new_training
 
 RECIPE = Recipe(name="test", width=64, height=64, distillation="d2s", encoder_weights="none")

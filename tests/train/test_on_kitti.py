@@ -16,13 +16,13 @@ from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.store import LabelStore
 from xdistill.train.checkpoint import load_depth_network
-from xdistill.train.data import plain_keys, read_batches
+from xdistill.train.data.dataset import plain_keys, read_batches
+from xdistill.train.data.triplets import Selection
 from xdistill.train.loop import train
 from xdistill.train.model import Model
-from xdistill.train.recipe_file import load_recipe
+from xdistill.train.recipe.file import load_recipe
 from xdistill.train.session import Request, Session, prepare
 from xdistill.train.training import new_training
-from xdistill.train.triplets import Selection
 
 DRIVE = "2011_09_26/2011_09_26_drive_0013_sync"
 STEPS = 60

@@ -6,11 +6,11 @@ from training_tree import DRIVE
 
 from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.kitti.frames import Frame
-from xdistill.train.augment import NOTHING
-from xdistill.train.data import TripletDataset
-from xdistill.train.labels import find_labels
+from xdistill.train.data.augment import NOTHING
+from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.data.labels import find_labels
 from xdistill.train.picture import CAPTION_HEIGHT, draw
-from xdistill.train.recipe import Recipe
+from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import new_training
 
 RECIPE = Recipe(name="test", width=416, height=64, distillation="d2s")

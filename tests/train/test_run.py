@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from xdistill.pipeline import atomic
-from xdistill.train.recipe import Recipe, RecipeError
-from xdistill.train.recipe_file import load_recipe
+from xdistill.manifests import atomic
+from xdistill.train.recipe.file import load_recipe
+from xdistill.train.recipe.recipe import Recipe, RecipeError
 from xdistill.train.run import (
     RunError,
     free_name,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from xdistill.train.recipe import Recipe
+from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import TrainingError, choose_device, new_training, reproducible
 
 

@@ -11,9 +11,9 @@ from training_runs import RECIPE, STEPS_PER_EPOCH, Prepare, finish, lines
 from training_tree import DRIVE, FRAMES
 
 from xdistill.manifests.errors import XDistillError
-from xdistill.train.pose_agreement import AXES
-from xdistill.train.pose_report import report
-from xdistill.train.triplets import Selection
+from xdistill.train.data.triplets import Selection
+from xdistill.train.evaluation.pose_agreement import AXES
+from xdistill.train.evaluation.pose_report import report
 
 
 def test_the_validations_recordings_are_checked_too(

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xdistill.manifests.download import cache_folder, fetch, sha256_of
 from xdistill.manifests.errors import FetchError, XDistillError
-from xdistill.manifests.fetch import cache_folder, fetch, sha256_of
 from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.recipe import ResNet
+from xdistill.train.recipe.recipe import ResNet
 
 IMAGENET_ADDRESS = "https://download.pytorch.org/models/"
 IMAGENET_FILES: dict[ResNet, str] = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from xdistill.train.networks import narrow
 from xdistill.train.networks.resnet import ResNetEncoder
 from xdistill.train.networks.row_prior import RowPrior, recipe_prior
-from xdistill.train.recipe import Encoder, Recipe
+from xdistill.train.recipe.recipe import Encoder, Recipe
 
 DECODER_CHANNELS = (16, 32, 64, 128, 256)
 """Output channels of the decoder's rows, finest first."""

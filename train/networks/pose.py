@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.recipe import ResNet
+from xdistill.train.recipe.recipe import ResNet
 
 CHANNELS = 256
 MOTIONS = 2

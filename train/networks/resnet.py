@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xdistill.train.recipe import ResNet
+from xdistill.train.recipe.recipe import ResNet
 
 MEAN = 0.45
 DEVIATION = 0.225

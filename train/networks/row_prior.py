@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xdistill.train.recipe import ROAD_HEIGHTS, Recipe
+from xdistill.train.recipe.recipe import ROAD_HEIGHTS, Recipe
 
 FOCAL_SHARE = 1.92
 """Focal length as a share of the image's height (Monodepth2's for every KITTI drive)."""

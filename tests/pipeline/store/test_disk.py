@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from label_stores import SEQUENCE, frame, new_array, new_store
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store import LabelReader, LabelStore, LabelStoreError, NoLocksError
 from xdistill.pipeline.store.verify import verify_store
 

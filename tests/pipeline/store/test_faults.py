@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from label_stores import SEQUENCE, frame, new_array, new_store, scratch_folder
 from numpy.typing import NDArray
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store import LabelStore
 from xdistill.pipeline.store.verify import verify_store
 

@@ -148,7 +148,7 @@ def test_a_lease_file_removed_by_the_holder_before(
 
 def test_two_processes_create_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slower of two creators finds the other's store and goes on with it."""
-    from xdistill.pipeline import atomic
+    from xdistill.manifests import atomic
 
     rename = atomic._rename
 

@@ -9,7 +9,7 @@ import pytest
 import zarr
 from label_stores import SEQUENCE, SIZE, TEACHER, frame, new_array, new_store, snapshot
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store import (
     CorruptLabelsError,
     LabelReader,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from label_stores import SEQUENCE, frame, new_array, new_store
 
-from xdistill.pipeline import atomic
+from xdistill.manifests import atomic
 from xdistill.pipeline.store import LabelStore, commit, verify_array
 from xdistill.pipeline.store.repair import repair_metadata
 from xdistill.pipeline.store.verify import verify_store

@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("numba", reason="needs the extra 'street'")
 
-from xdistill.pipeline.street.drive import Drive, make_drive
-from xdistill.pipeline.street.generate import Settings, prepare, write_drive
+from xdistill.pipeline.street.record.drive import Drive, make_drive
+from xdistill.pipeline.street.record.generate import Settings, prepare, write_drive
 
 SETTINGS = Settings(drives=3, frames=4, size=(64, 192), seed=1)
 

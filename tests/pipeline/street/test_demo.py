@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from xdistill.pipeline.demo import NUMBERS, REPORT, run_demo
-from xdistill.pipeline.demo_pictures import exact_depth
-from xdistill.pipeline.demo_stages import RUNS, TRIVIAL, Settings, stages
-from xdistill.pipeline.demo_trivial import row_depths
+from xdistill.pipeline.demo.demo import NUMBERS, REPORT, run_demo
+from xdistill.pipeline.demo.pictures import exact_depth
+from xdistill.pipeline.demo.stages import RUNS, TRIVIAL, Settings, stages
+from xdistill.pipeline.demo.trivial import row_depths
 from xdistill.pipeline.kitti.splits import read_split
 
 DRIVES, FRAMES, SEED = 3, 5, 1

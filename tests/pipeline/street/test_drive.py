@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from xdistill.grouping.classes import IGNORE_INDEX
-from xdistill.pipeline.street import motion, rig
-from xdistill.pipeline.street.drive import Drive, make_drive
-from xdistill.pipeline.street.render import render
-from xdistill.pipeline.street.shadows import OPEN
+from xdistill.pipeline.street.record import motion, rig
+from xdistill.pipeline.street.record.drive import Drive, make_drive
+from xdistill.pipeline.street.render.render import render
+from xdistill.pipeline.street.render.shadows import OPEN
 
 SIZE = (64, 192)
 

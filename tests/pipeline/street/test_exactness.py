@@ -12,10 +12,10 @@ from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.oxts import camera_motion
 from xdistill.pipeline.kitti.velodyne import project_scan, read_scan, scan_path
-from xdistill.pipeline.street import raw, rig
-from xdistill.pipeline.street.drive import Drive, make_drive
-from xdistill.pipeline.street.generate import DEPTH, LABELS, Settings
-from xdistill.pipeline.street.render import Picture, render
+from xdistill.pipeline.street.record import raw, rig
+from xdistill.pipeline.street.record.drive import Drive, make_drive
+from xdistill.pipeline.street.record.generate import DEPTH, LABELS, Settings
+from xdistill.pipeline.street.render.render import Picture, render
 
 SIZE = (64, 192)
 Image = NDArray[np.float32]

@@ -15,23 +15,23 @@ import pytest
 from click.testing import CliRunner
 
 from xdistill.grouping.classes import IGNORE_INDEX
+from xdistill.pipeline.cli.street import street as command
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.frames import find_frames, image_path
 from xdistill.pipeline.kitti.images import image_size, read_image
 from xdistill.pipeline.kitti.oxts import FIELDS, read_record
 from xdistill.pipeline.kitti.splits import read_split, require_frames
 from xdistill.pipeline.kitti.velodyne import read_scan, scan_path
-from xdistill.pipeline.street import generate, motion, raw, rig
-from xdistill.pipeline.street.drive import make_drive
 from xdistill.pipeline.street.errors import StreetError
-from xdistill.pipeline.street.generate import (
+from xdistill.pipeline.street.record import generate, motion, raw, rig
+from xdistill.pipeline.street.record.drive import make_drive
+from xdistill.pipeline.street.record.generate import (
     Settings,
     parse_size,
     prepare,
     split_drives,
     write_drive,
 )
-from xdistill.pipeline.street_cli import street as command
 
 SMALL = Settings(drives=3, frames=3, size=(16, 48), seed=9)
 ARGUMENTS = ["--drives", "3", "--frames", "3", "--size", "48x16", "--seed", "9"]
@@ -277,7 +277,7 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_second_run_in_one_folder_is_refused(whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "street"
     missing = prepare(out, SMALL)
-    program = "from xdistill.pipeline.street_cli import street; street()"
+    program = "from xdistill.pipeline.cli.street import street; street()"
     command_line = [sys.executable, "-c", program, "--out", str(out), *ARGUMENTS]
     partial = out / generate.PARTIAL / "begun"
     partial.mkdir(parents=True)
@@ -293,7 +293,7 @@ def test_a_second_run_in_one_folder_is_refused(whole: dict[str, bytes], tmp_path
 def test_a_folder_is_free_again_when_its_process_is_killed(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, signal, sys\n"
-        "from xdistill.pipeline.street.disk import claim\n"
+        "from xdistill.pipeline.street.record.disk import claim\n"
         "claim(pathlib.Path(sys.argv[1]))\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -379,7 +379,7 @@ def test_sizes_are_width_by_height() -> None:
 def test_without_numba_the_message_names_the_extra(tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['numba'] = None\n"
-        "from xdistill.pipeline.street_cli import street\n"
+        "from xdistill.pipeline.cli.street import street\n"
         f"street(['--out', {str(tmp_path / 'new')!r}])"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from xdistill.pipeline.street import textures as tx
-from xdistill.pipeline.street.shapes import MISS, meet
-from xdistill.pipeline.street.solids import (
+from xdistill.pipeline.street.world import textures as tx
+from xdistill.pipeline.street.world.shapes import MISS, meet
+from xdistill.pipeline.street.world.solids import (
     Look,
     Solids,
     box,

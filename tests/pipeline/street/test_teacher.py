@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.grouping.scheme import load_scheme
-from xdistill.pipeline.score import confusion, measures, merge
+from xdistill.pipeline.labelling.score import confusion, measures, merge
 from xdistill.pipeline.street import train_teacher
 from xdistill.pipeline.street.examples import FRAMES, labelled_frames
 from xdistill.pipeline.street.train_teacher import (
@@ -28,8 +28,9 @@ from xdistill.teachers.registry import load_teacher
 
 pytest.importorskip("mmseg", reason="needs the extra 'teacher'")
 
-from xdistill.teachers import catalogue, mmseg_config
-from xdistill.teachers.mmseg import build
+from xdistill.teachers import catalogue
+from xdistill.teachers.mmseg import config as mmseg_config
+from xdistill.teachers.mmseg.teacher import build
 
 Frames = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 MAX_BYTES = 2_000_000

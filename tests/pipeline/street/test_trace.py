@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from xdistill.pipeline.street.drive import Drive
-from xdistill.pipeline.street.render import view_from
-from xdistill.pipeline.street.road import (
+from xdistill.pipeline.street.record.drive import Drive
+from xdistill.pipeline.street.render.render import view_from
+from xdistill.pipeline.street.render.trace import GROUND, SKY, trace
+from xdistill.pipeline.street.world.road import (
     CARRIAGEWAY,
     KERB,
     KERB_M,
@@ -15,8 +16,7 @@ from xdistill.pipeline.street.road import (
     meet_ground,
     region,
 )
-from xdistill.pipeline.street.shapes import MISS, meet
-from xdistill.pipeline.street.trace import GROUND, SKY, trace
+from xdistill.pipeline.street.world.shapes import MISS, meet
 
 
 def test_no_solid_is_overlooked(drive: Drive, rng: np.random.Generator) -> None:

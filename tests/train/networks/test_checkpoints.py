@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from xdistill.manifests.download import cache_folder
 from xdistill.manifests.errors import FetchError
-from xdistill.manifests.fetch import cache_folder
 from xdistill.train.networks import checkpoints
 from xdistill.train.networks.checkpoints import (
     WeightsError,

@@ -9,7 +9,7 @@ from golden import assert_outputs_match, golden, peer_files, write_peer_folder
 from xdistill.train.networks.checkpoints import load_peer_depth, load_peer_pose
 from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.recipe import Encoder
+from xdistill.train.recipe.recipe import Encoder
 
 ENCODERS: dict[int, Encoder] = {18: "resnet18", 50: "resnet50"}
 

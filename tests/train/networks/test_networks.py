@@ -6,7 +6,7 @@ from xdistill.train.networks.d2s import D2SNetwork
 from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.recipe import Encoder
+from xdistill.train.recipe.recipe import Encoder
 
 PARAMETERS: dict[Encoder, int] = {
     "resnet18": 11_689_512 - 513_000,

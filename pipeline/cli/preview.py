@@ -1,0 +1,30 @@
+"""``xd-pipeline preview``."""
+
+from pathlib import Path
+
+import click
+
+from xdistill.pipeline.cli import console
+
+
+@click.command("preview", cls=console.Command)
+@console.data_option
+@console.store_option
+@click.option("--frame", "frame_text", required=True, help='Split line: "DATE/DRIVE INDEX l".')
+@click.option("--scheme", default="4", show_default=True, help="Groups for the lowest panel.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
+@console.examples(
+    'xd-pipeline preview --frame "2011_09_26/2011_09_26_drive_0013_sync 50 l" --out frame.png'
+)
+def preview(data: Path, store: Path, frame_text: str, scheme: str, out: Path) -> None:
+    """Draw a frame with its class labels and groups."""
+    from xdistill.grouping.scheme import load_scheme
+    from xdistill.pipeline.kitti.frames import Frame
+    from xdistill.pipeline.labelling.pictures import write_png
+    from xdistill.pipeline.labelling.preview import preview as draw
+    from xdistill.pipeline.store import LabelStore
+
+    frame = Frame.parse(frame_text)
+    picture = draw(data, LabelStore.open(store), frame, scheme=load_scheme(scheme))
+    write_png(out, picture)
+    click.echo(f"wrote {out}")

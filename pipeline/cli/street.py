@@ -1,0 +1,52 @@
+"""``xd-pipeline street``."""
+
+from pathlib import Path
+
+import click
+
+from xdistill.manifests.progress import note, progress
+from xdistill.pipeline.cli import console
+
+
+@click.command("street", cls=console.Command)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder to make: a KITTI root."
+)
+@click.option("--drives", type=int, default=12, show_default=True, help="How many drives.")
+@click.option("--frames", type=int, default=40, show_default=True, help="Frames of each drive.")
+@click.option("--size", default="192x64", show_default=True, help="Width x height in pixels.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same bytes.")
+@console.examples(
+    "xd-pipeline street --out street",
+    "xd-pipeline street --out large --drives 4 --frames 100 --size 640x192 --seed 7",
+)
+def street(out: Path, drives: int, frames: int, size: str, seed: int) -> None:
+    """Render a small street as a KITTI raw folder, with exact depth and labels beside it.
+
+    A run that was stopped goes on where it was. Every other command takes the folder as --data.
+    """
+    from xdistill.pipeline.street import compiled
+    from xdistill.pipeline.street.record import generate
+
+    settings = generate.Settings(
+        drives=drives, frames=frames, size=generate.parse_size(size), seed=seed
+    )
+    missing = generate.prepare(out, settings)
+    if not missing:
+        click.echo(f"nothing to do: {drives} drives are complete in {out}")
+    else:
+        if len(missing) < drives:
+            note(f"goes on: {drives - len(missing)} of {drives} drives are there")
+        if not compiled.code_folder().is_dir():
+            note("compiling the ray-caster, once on this machine: about 20 s")
+        with progress(total=len(missing) * frames, unit="frame") as bar:
+            for number in missing:
+                generate.write_drive(out, settings, number, advance=bar.update)
+        click.echo(f"wrote {len(missing)} drives of {frames} frames to {out}")
+    click.echo(f"  splits: {out}/{generate.SPLITS}/train.txt, val.txt, test.txt")
+    click.echo(f"  exact labels: --teacher png:{out}/{generate.LABELS}")
+    click.echo(f"  exact depth (1/256 m): {out}/{generate.DEPTH}")
+    click.echo(
+        f"next: xd-pipeline segment --data {out} --teacher street "
+        f"--split {out}/{generate.SPLITS}/train.txt"
+    )

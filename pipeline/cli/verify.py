@@ -1,0 +1,116 @@
+"""``xd-pipeline verify``: read everything again, and redo what is damaged."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xdistill.manifests.progress import progress
+from xdistill.pipeline.cli import console
+from xdistill.pipeline.labelling.choice import choose, teacher_options
+
+if TYPE_CHECKING:
+    from xdistill.pipeline.kitti.frames import Frame
+    from xdistill.pipeline.labelling.choice import TeacherChoice
+    from xdistill.pipeline.store import LabelStore
+    from xdistill.pipeline.store.report import VerifyReport
+
+
+@click.command("verify", cls=console.Command)
+@console.data_option
+@console.store_option
+@click.option("--repair", is_flag=True, help="Redo what is damaged, and only that.")
+@teacher_options
+@console.examples(
+    "xd-pipeline verify --store labels.zarr",
+    "xd-pipeline verify --store labels.zarr --repair --data kitti --teacher ocrnet-hr48",
+)
+def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
+    """Check every byte of a store against its checksums; exit status 1 if any is wrong.
+
+    With --repair, metadata is restored from what is intact and damaged frames are labelled and
+    grouped again. The data and the teacher are needed only where class labels are damaged. Frames
+    that cannot be labelled again stay as they are, and named.
+    """
+    report = _verify(store)
+    for line in report.lines():
+        click.echo(line)
+    if report.ok:
+        return
+    if not repair:
+        click.echo(
+            f"next: xd-pipeline verify --store {store} --repair --data {data} {_own_teacher(store)}"
+        )
+        sys.exit(1)
+    failed = _repair(store, report, data=data, choice=choose(**teacher))
+    again = _verify(store)
+    click.echo("after repair:")
+    for line in again.lines():
+        click.echo(line)
+    sys.exit(0 if again.ok and not failed else 1)
+
+
+def _own_teacher(store: Path) -> str:
+    """The option that gives a store's own teacher, or words for it where its record cannot."""
+    from xdistill.pipeline.store import LabelStore, LabelStoreError
+
+    try:
+        record = LabelStore.open(store).teacher
+    except LabelStoreError:
+        record = {}
+    if record.get("kind") != "png":
+        return "with the store's own teacher (--teacher and its options, as given to segment)"
+    ids = "" if record["ids"] == "train" else f" --ids {record['ids']}"
+    return f"--teacher png:{record['folder']}{ids}"
+
+
+def _verify(store: Path) -> "VerifyReport":
+    from xdistill.pipeline.store.verify import verify_store
+
+    with progress(total=None, unit="frame") as bar:
+        return verify_store(store, progress=bar.update)
+
+
+def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherChoice") -> int:
+    """Restore and redo; returns the number of frames that could not be labelled again."""
+    from xdistill.pipeline.labelling.redo import frames_to_label, regroup_again, without_labels
+    from xdistill.pipeline.store import LabelStore
+    from xdistill.pipeline.store.repair import lost_metadata, repair_labels, repair_metadata
+
+    lost = repair_metadata(path, report)
+    if lost:
+        raise lost_metadata(path, lost)
+    found = LabelStore.open(path)
+    store = LabelStore.open_for_writing(path, teacher=found.teacher, fingerprint=found.fingerprint)
+    failed = _label_again(store, frames_to_label(report, data), data=data, choice=choice)
+    if failed:
+        click.echo("next: mend or bring back the images above, and run the same command again")
+        return failed
+    repair_labels(store, without_labels(report))
+    grouped = regroup_again(store)
+    if grouped:
+        click.echo(f"grouped {grouped} frames again")
+    return 0
+
+
+def _label_again(
+    store: "LabelStore", frames: "list[Frame]", *, data: Path, choice: "TeacherChoice"
+) -> int:
+    """Returns the number of frames that could not be labelled."""
+    if not frames:
+        return 0
+    from xdistill.pipeline.labelling.redo import label_again, need_confidence
+
+    if need_confidence(store, frames) and not choice.spec.startswith("png:"):
+        choice = replace(choice, settings=replace(choice.settings, confidence=True))
+    # Before anything is taken back: without the right teacher the store stays as it is.
+    teacher = choice.load()
+    store.require_teacher(teacher=teacher.record, fingerprint=teacher.fingerprint)
+    with progress(total=len(frames), unit="frame") as bar:
+        outcome = label_again(data, store, frames, teacher=teacher, advance=bar.update)
+    click.echo(f"labelled {outcome.labelled} frames again, {len(outcome.failures)} failed")
+    for frame, reason in sorted(outcome.failures.items()):
+        click.echo(f"failed: {frame}: {reason}")
+    return len(outcome.failures)

@@ -1,0 +1,149 @@
+"""The demo's numbers, gathered from what its commands wrote: the content of report.json."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from xdistill.manifests.progress import usable_cores
+from xdistill.pipeline.demo.check import resolved
+from xdistill.pipeline.demo.commands import DemoError
+from xdistill.pipeline.demo.runner import Stage
+from xdistill.pipeline.demo.stages import (
+    BASELINE,
+    DISTILLED,
+    METRICS,
+    RUNS,
+    TRIVIAL,
+    VALIDATION,
+    Settings,
+    command_lines,
+)
+
+RECIPE = "recipe.toml"
+"""The resolved recipe in a run folder."""
+ERRORS = ("abs_rel", "sq_rel", "rmse", "rmse_log")
+"""Smaller is better; of the other metrics larger is."""
+MUST_BEAT = 0.2
+"""The baseline's abs_rel must be this share below that of the trivial baselines."""
+CURVE_POINTS = 100
+"""Points of a loss curve."""
+LOSSES = ("loss", "loss_photometric", "loss_d2s")
+YAW = "yaw_correlation"
+
+
+def summarise(
+    settings: Settings, stages: Sequence[Stage], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Gather scores, differences, poses and curves.
+
+    Args:
+        settings: The demo's.
+        stages: Its stages, finished.
+        seconds: How long each took.
+
+    Raises:
+        DemoError: A result is missing or damaged.
+    """
+    scores = {name: _read(settings.scores(name)) for name in (*TRIVIAL, *RUNS)}
+    metrics = {name: dict(score["metrics"]) for name, score in scores.items()}
+    return {
+        "version": version("xdistill"),
+        "machine": {"cores": usable_cores(), "system": _system()},
+        "settings": {
+            "recipe": settings.recipe,
+            "drives": settings.drives,
+            "frames": settings.frames,
+            "size": settings.size,
+            "steps": settings.steps,
+            "seed": settings.seed,
+            "teacher": settings.teacher,
+            "changes": list(settings.changes),
+        },
+        "recipe": resolved(str(settings.run(DISTILLED) / RECIPE)),
+        "test_frames": len(scores[BASELINE]["per_image"]),
+        "metrics": metrics,
+        "difference": difference(metrics[BASELINE], metrics[DISTILLED]),
+        "gain_over_trivial": gain_over_trivial(metrics),
+        "poses": {name: _read(settings.poses(name)) for name in RUNS},
+        "curves": {name: loss_curves(settings.run(name) / METRICS) for name in RUNS},
+        "validation_yaw": {name: yaw_curve(settings.run(name) / VALIDATION) for name in RUNS},
+        "commands": command_lines(stages),
+        "seconds": dict(seconds),
+    }
+
+
+def gain_over_trivial(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Share by which the baseline's abs_rel is below that of each trivial baseline."""
+    baseline = metrics[BASELINE]["abs_rel"]
+    return {name: 1 - baseline / metrics[name]["abs_rel"] for name in TRIVIAL}
+
+
+def difference(
+    baseline: Mapping[str, float], distilled: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """Distilled minus baseline of each metric, in percent of the baseline, and whether it gains."""
+    result = {}
+    for name, value in baseline.items():
+        change = distilled[name] - value
+        result[name] = {
+            "absolute": change,
+            "percent": 100 * change / value,
+            "better": (change < 0) == (name in ERRORS) and change != 0,
+        }
+    return result
+
+
+def loss_curves(log: Path, *, points: int = CURVE_POINTS) -> dict[str, list[float]]:
+    """Means of the losses over equal spans of steps: ``step`` and each of ``LOSSES``.
+
+    Raises:
+        DemoError: No log, or a line that cannot be read.
+    """
+    lines = _read_lines(log)
+    span = max(1, -(-len(lines) // points))
+    groups = [lines[start : start + span] for start in range(0, len(lines), span)]
+    curves = {"step": [float(group[-1]["step"]) for group in groups]}
+    for key in LOSSES:
+        curves[key] = [sum(line[key] for line in group) / len(group) for group in groups]
+    return curves
+
+
+def yaw_curve(log: Path) -> list[list[float]]:
+    """Step and correlation of the learned with the recorded yaw, of every validation.
+
+    Empty with recorded poses, and 0 where the learned yaw does not vary.
+
+    Raises:
+        DemoError: No log, or a line that cannot be read.
+    """
+    lines = [line for line in _read_lines(log) if YAW in line]
+    return [[line["step"], line[YAW] or 0.0] for line in lines]
+
+
+def _read_lines(log: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise _damaged(log, error) from error
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.machine()}"
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DemoError:
+    return DemoError(
+        f"a result cannot be read: {error}",
+        where=path.absolute(),
+        remedy="run the demo again with a new --out",
+    )

@@ -1,0 +1,95 @@
+"""Labels out of the store as PNG files, for other code bases and for the eye."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.grouping.classes import cityscapes
+from xdistill.pipeline.labelling.pictures import PictureError, write_png
+from xdistill.pipeline.labelling.regroup import stored_scheme
+from xdistill.pipeline.store import LabelStore, LabelStoreError
+
+Advance = Callable[[int], object]
+
+
+def export(
+    store: LabelStore,
+    out: Path,
+    *,
+    array: str,
+    colour: bool,
+    advance: Advance = lambda count: None,
+) -> int:
+    """Write one PNG a frame: ``<out>/<date>/<drive>/image_02/<10 digits>.png``.
+
+    Grey values are train ids or group ids as stored, so that the folder of the array ``classes``
+    is itself a ``png:`` teacher; with ``colour`` they are looked up in the palette instead.
+
+    Args:
+        store: Where the labels are.
+        out: Folder to write to; files of the same name are replaced.
+        array: ``classes``, ``groups_4``, ...
+        colour: RGB pictures instead of ids.
+        advance: Called with the number of frames written, for progress.
+
+    Returns:
+        Frames written.
+
+    Raises:
+        LabelStoreError: No sequence has the array, or a label map is damaged.
+        PictureError: A folder or file cannot be written.
+    """
+    sequences = [name for name in store.sequences() if store.has(name, array)]
+    if not sequences:
+        raise LabelStoreError(
+            f"no array {array!r}",
+            expected="one of " + ", ".join(array_names(store)),
+            where=store.path,
+            remedy="make groups with xd-pipeline regroup",
+        )
+    written = 0
+    for sequence in sequences:
+        labels = store.array(sequence, array)
+        palette = _palette(labels.attributes) if colour else None
+        _make_folder(out / sequence)
+        for index in labels.committed().nonzero()[0].tolist():
+            pixels = labels.read(index)
+            picture = pixels if palette is None else palette[pixels]
+            write_png(out / sequence / f"{index:010d}.png", picture)
+            advance(1)
+            written += 1
+    return written
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(
+            f"cannot make the folder ({error.strerror})",
+            expected="a folder, or a place for one",
+            where=path,
+            remedy="give --out a path that may be written and is no file",
+        ) from error
+
+
+def array_names(store: LabelStore) -> list[str]:
+    """Names of the label arrays that occur in the store."""
+    return sorted({name for sequence in store.sequences() for name in store.arrays(sequence)})
+
+
+def frames_of(store: LabelStore, array: str) -> int:
+    """Committed frames of an array over all sequences."""
+    return sum(
+        int(store.array(name, array).committed().sum())
+        for name in store.sequences()
+        if store.has(name, array)
+    )
+
+
+def _palette(attributes: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Class colours; groups take the colour of their first class."""
+    return stored_scheme(attributes).palette() if "table" in attributes else cityscapes().palette()

@@ -1,0 +1,178 @@
+"""Make again what verification found damaged, and only that.
+
+Labels are made before anything of the store is given up for them: what cannot be made again, for
+want of an image or of the right teacher, stays as it is and is named by the next verification.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+from xdistill.pipeline.kitti.frames import CAMERAS, Frame, require_root
+from xdistill.pipeline.kitti.splits import missing_frames
+from xdistill.pipeline.labelling.plan import Task, done_frames
+from xdistill.pipeline.labelling.regroup import plan_regroup, regroup, stored_scheme
+from xdistill.pipeline.labelling.segment import Outcome, segment
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
+from xdistill.pipeline.store.report import Finding, VerifyReport
+from xdistill.pipeline.store.shard import Labels
+from xdistill.teachers.protocol import Teacher, TeacherError
+
+Advance = Callable[[int], object]
+
+TEACHERS = ("confidence", "classes")
+"""Arrays that only the teacher can make again; classes come last, as a frame with them is done."""
+
+
+def frames_to_label(report: VerifyReport, root: Path) -> list[Frame]:
+    """The frames that the teacher must see again, by sequence and number.
+
+    Args:
+        report: What verification found.
+        root: KITTI raw root.
+
+    Raises:
+        KittiError: There are such frames, and no root.
+    """
+    found: set[Frame] = set()
+    for finding in report.findings:
+        if finding.array in TEACHERS and finding.frames:
+            require_root(root)
+            found |= _frames(finding, root)
+    return sorted(found, key=lambda frame: (frame.sequence, frame.index))
+
+
+def _frames(finding: Finding, root: Path) -> set[Frame]:
+    drive, _, folder = finding.sequence.rpartition("/")
+    camera_of = {folder: camera for camera, folder in CAMERAS.items()}
+    frames = {Frame(drive, index, camera_of[folder]) for index in finding.frames}
+    if finding.guessed:
+        # A number that never had an image had no labels, unless the whole drive is away.
+        return frames - set(missing_frames(root, frames)) or frames
+    return frames
+
+
+def without_labels(report: VerifyReport) -> VerifyReport:
+    """The report less what ``label_again`` makes: what the store's own classes restore."""
+    findings = (f for f in report.findings if not (f.array in TEACHERS and f.frames))
+    return replace(report, findings=tuple(findings))
+
+
+def need_confidence(store: LabelStore, frames: Sequence[Frame]) -> bool:
+    """Whether the teacher must give confidence too, as it did before."""
+    return any(store.has(sequence, "confidence") for sequence in {f.sequence for f in frames})
+
+
+def label_again(
+    root: Path,
+    store: LabelStore,
+    frames: Sequence[Frame],
+    *,
+    teacher: Teacher,
+    advance: Advance = lambda count: None,
+) -> Outcome:
+    """Run the store's own teacher over damaged frames and put the labels in place of theirs.
+
+    A shard is replaced whole or, if one of its damaged frames cannot be labelled, not at all: its
+    other damaged frames would be in the way of every write.
+
+    Args:
+        root: KITTI raw root.
+        store: Opened for writing.
+        frames: From ``frames_to_label``.
+        teacher: The store's own.
+        advance: Called with the number of frames just labelled.
+
+    Raises:
+        TeacherError: The teacher as a whole cannot work, or gives no confidence for frames whose
+            sequence has it; theirs stay as they are.
+        LabelStoreError: The labels cannot be written.
+    """
+    outcome = Outcome()
+    for (sequence, shard), group in groupby(frames, key=_place):
+        task = _task(store, sequence, shard, tuple(group))
+        with tempfile.TemporaryDirectory(prefix="xdistill-") as folder:
+            made = LabelStore.open_for_writing(
+                Path(folder, "labels.zarr"),
+                teacher=store.teacher,
+                fingerprint=store.fingerprint,
+                locking="if available",
+            )
+            part = Outcome()
+            segment(root, made, teacher=teacher, tasks=[task], outcome=part, advance=advance)
+            if not part.failures:
+                part = _replace(store, task, _read(made, task))
+        outcome.labelled += 0 if part.failures else part.labelled
+        outcome.failures |= part.failures
+    return outcome
+
+
+def _place(frame: Frame) -> tuple[str, int]:
+    return frame.sequence, frame.index // SHARD_FRAMES
+
+
+def _task(store: LabelStore, sequence: str, shard: int, frames: tuple[Frame, ...]) -> Task:
+    classes = store.array(sequence, "classes")
+    return Task(
+        number=0,
+        sequence=sequence,
+        shard=shard,
+        frames=frames,
+        length=classes.length,
+        size=classes.size,
+        arrays=tuple(name for name in TEACHERS if store.has(sequence, name)),
+    )
+
+
+def _read(made: LabelStore, task: Task) -> dict[str, dict[int, Labels]]:
+    """The new labels by array and frame number, (H, W) each."""
+    indices = [frame.index for frame in task.frames]
+    if set(indices) - done_frames(made, task.sequence, task.arrays):
+        raise TeacherError(
+            "the teacher gives no confidence",
+            expected=f"confidence too, as the store has it for {task.sequence}",
+            where="--teacher",
+            remedy="give the teacher that made the store; until then its labels stay as they are",
+        )
+    return {
+        name: {index: made.array(task.sequence, name).read(index) for index in indices}
+        for name in task.arrays
+    }
+
+
+def _replace(store: LabelStore, task: Task, new: dict[str, dict[int, Labels]]) -> Outcome:
+    """Take back whatever depends on the old labels, then commit the new ones.
+
+    A teacher on a GPU need not give the same pixels twice, so groups and confidence of a frame
+    must never outlive its classes.
+    """
+    names = [name for name in store.arrays(task.sequence) if name != "classes"]
+    arrays = {name: store.array(task.sequence, name) for name in (*names, "classes")}
+    with ExitStack() as leases:
+        if not all(leases.enter_context(array.lease(task.shard)) for array in arrays.values()):
+            busy = f"another process is writing shard {task.shard} of its sequence"
+            return Outcome(failures=dict.fromkeys(task.frames, busy))
+        for array in arrays.values():
+            array.retract([f.index for f in task.frames if f.index < array.length])
+        for name, labels in new.items():
+            # Its counts may be damaged too, and are added to by what is written next.
+            arrays[name].recount(task.shard)
+            fits = {index: map_ for index, map_ in labels.items() if index < arrays[name].length}
+            arrays[name].write_shard(task.shard, fits)
+    return Outcome(labelled=len(task.frames))
+
+
+def regroup_again(store: LabelStore) -> int:
+    """Bring every groups array up to date with its classes, by the table it was made with."""
+    schemes = {
+        name: stored_scheme(store.array(sequence, name).attributes)
+        for sequence in store.sequences()
+        for name in store.arrays(sequence)
+        if name.startswith("groups_")
+    }
+    return sum(
+        regroup(store, scheme, tasks=plan_regroup(store, scheme)) for scheme in schemes.values()
+    )

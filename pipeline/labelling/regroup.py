@@ -1,0 +1,180 @@
+"""Materialise a grouping scheme beside the classes, under the same commit protocol."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, cast
+
+from xdistill.grouping.classes import cityscapes
+from xdistill.grouping.remap import remap
+from xdistill.grouping.scheme import Scheme
+from xdistill.manifests.progress import usable_cores
+from xdistill.pipeline.labelling.plan import select_part
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegroupTask:
+    """One shard whose classes are committed and whose groups are not."""
+
+    number: int
+    """Position among all shards of the store's classes, finished ones included."""
+    sequence: str
+    """Store folder: date, drive and camera."""
+    shard: int
+    """Number of the shard along the frame axis."""
+    frames: tuple[int, ...]
+    """Frame numbers to remap."""
+
+
+def plan_regroup(store: LabelStore, scheme: Scheme) -> list[RegroupTask]:
+    """The shards that lack groups for committed classes.
+
+    Raises:
+        LabelStoreError: The store has an array of this name made with another table.
+    """
+    tasks: list[RegroupTask] = []
+    shards = 0
+    for sequence in store.sequences():
+        if store.has(sequence, "classes"):
+            tasks += _plan_sequence(store, sequence, scheme, first=shards)
+            shards += store.array(sequence, "classes").shards
+    return tasks
+
+
+def _plan_sequence(
+    store: LabelStore, sequence: str, scheme: Scheme, *, first: int
+) -> Iterator[RegroupTask]:
+    """The tasks of a sequence whose shards are numbered from ``first``."""
+    pending = store.array(sequence, "classes").committed().copy()
+    if store.has(sequence, scheme.array):
+        groups = store.array(sequence, scheme.array)
+        check_table(groups.attributes, scheme, where=f"{store.path}/{sequence}/{scheme.array}")
+        done = groups.committed()
+        pending[: len(done)] &= ~done[: len(pending)]
+    frames = pending.nonzero()[0]
+    for shard in sorted(set((frames // SHARD_FRAMES).tolist())):
+        members = frames[frames // SHARD_FRAMES == shard].tolist()
+        yield RegroupTask(
+            number=first + shard, sequence=sequence, shard=shard, frames=tuple(members)
+        )
+
+
+def select_share(tasks: Sequence[RegroupTask], part: str | None) -> tuple[RegroupTask, ...]:
+    """The share ``i/n`` of the tasks, divided as ``segment`` divides its own.
+
+    Raises:
+        PlanError: Not of the form i/n with 1 <= i <= n.
+    """
+    # The division looks at nothing but the number, which both kinds of task have.
+    return cast(tuple[RegroupTask, ...], select_part(cast(Any, tasks), part))
+
+
+def check_table(attributes: Mapping[str, object], scheme: Scheme, *, where: str) -> None:
+    """Refuse groups of the same name made with another table.
+
+    Raises:
+        LabelStoreError: The recorded table differs from the scheme's.
+    """
+    if attributes.get("table") != list(scheme.table):
+        raise LabelStoreError(
+            f"{scheme.array} was made with the table {attributes.get('table')}",
+            expected=f"scheme {scheme.name!r}: {list(scheme.table)}",
+            where=where,
+            remedy="give your scheme another name in its TOML file, and regroup with that",
+        )
+
+
+def stored_scheme(attributes: Mapping[str, Any]) -> Scheme:
+    """The scheme that a groups array was made with, from its own attributes.
+
+    Groups are coloured as their first class.
+    """
+    table = tuple(attributes["table"])
+    colours = cityscapes().colours
+    return Scheme(
+        name=attributes["scheme"],
+        groups=tuple(attributes["groups"]),
+        table=table,
+        colours=tuple(colours[table.index(group)] for group in range(len(attributes["groups"]))),
+    )
+
+
+def regroup(
+    store: LabelStore,
+    scheme: Scheme,
+    *,
+    tasks: Sequence[RegroupTask],
+    advance: Callable[[int], object] = lambda count: None,
+    leave: Callable[[int], object] = lambda count: None,
+) -> int:
+    """Write ``groups_<scheme>`` for the tasks, one shard a core at a time.
+
+    Args:
+        store: Opened for writing.
+        scheme: The grouping table; recorded in the array's attributes.
+        tasks: From ``plan_regroup``.
+        advance: Called with the number of frames finished, for progress.
+        leave: Called with the number of frames of a shard that another running process holds.
+
+    Returns:
+        Frames written by this call, without those that another process wrote or holds.
+
+    Raises:
+        LabelStoreError: A class map does not match its checksum, or the store cannot be written.
+    """
+    written = 0
+    for task, done in _finished(store, scheme, tasks):
+        if done is None:
+            leave(len(task.frames))
+        written += done or 0
+        advance(len(task.frames))
+    return written
+
+
+def _finished(
+    store: LabelStore, scheme: Scheme, tasks: Sequence[RegroupTask]
+) -> Iterator[tuple[RegroupTask, int | None]]:
+    """The tasks as they are finished, with what ``_regroup_shard`` said."""
+    # Decompression, look-up and writing all release the interpreter, so threads do. Each works
+    # on one shard, which bounds the memory whatever the number of frames.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        waiting = iter(tasks)
+        running = {
+            pool.submit(_regroup_shard, store, scheme, task): task
+            for task in islice(waiting, usable_cores())
+        }
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield running.pop(future), future.result()
+                for following in islice(waiting, 1):
+                    running[pool.submit(_regroup_shard, store, scheme, following)] = following
+
+
+def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int | None:
+    """Frames written of one shard; None where another process holds it."""
+    classes = store.array(task.sequence, "classes")
+    groups = store.ensure_array(
+        task.sequence,
+        scheme.array,
+        length=classes.length,
+        size=classes.size,
+        values=len(scheme.groups),
+        attributes={
+            "scheme": scheme.name,
+            "groups": list(scheme.groups),
+            "table": list(scheme.table),
+            "source_fingerprint": store.fingerprint,
+        },
+    )
+    with groups.lease(task.shard) as held:
+        if not held:
+            return None
+        # Another process may have committed frames since the plan was made.
+        done = groups.committed()
+        wanted = [index for index in task.frames if not done[index]]
+        maps = {index: remap(classes.read(index), scheme) for index in wanted}
+        groups.write_shard(task.shard, maps)
+        return len(maps)

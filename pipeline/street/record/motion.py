@@ -1,0 +1,118 @@
+"""How the recording car moves: speed, swerves, pitch and bounce, as poses and as oxts fields."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xdistill.pipeline.street.record.rig import IMU_HEIGHT_M
+from xdistill.pipeline.street.world.solids import Floats, rotation
+
+RATE_HZ = 10.0
+FINE_STEPS = 20
+"""Integration steps per frame."""
+SLOWEST_M_S, FASTEST_M_S = 5.0, 14.0
+GRAVITY_M_S2 = 9.81
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Motion:
+    """The inertial unit's path, one row per frame."""
+
+    time: Floats
+    """(N,) seconds."""
+    along: Floats
+    """(N,) arc length on the road's centre line, metres."""
+    position: Floats
+    """(N, 3) world metres."""
+    angles: Floats
+    """(N, 3) roll, pitch, yaw in radians as KITTI counts them: R = Rz(yaw) Ry(pitch) Rx(roll)."""
+    velocity: Floats
+    """(N, 3) world metres / second."""
+    acceleration: Floats
+    """(N, 3) world metres / second^2, without gravity."""
+    rates: Floats
+    """(N, 3) derivatives of the angles, radians / second."""
+
+    def pose(self, frame: int) -> Floats:
+        """Inertial unit to world (4, 4), metres."""
+        roll, pitch, yaw = self.angles[frame]
+        result = np.eye(4)
+        result[:3, :3] = rotation(yaw=yaw, pitch=pitch, roll=roll)
+        result[:3, 3] = self.position[frame]
+        return result
+
+
+def speeds(rng: np.random.Generator, time: Floats) -> Floats:
+    """Forward speed over time, metres / second: slow changes within the limits."""
+    mean = rng.uniform(SLOWEST_M_S + 2.0, FASTEST_M_S - 2.0)
+    speed = np.full_like(time, mean)
+    for period, amplitude in ((9.0, 1.6), (4.0, 0.6)):
+        period *= rng.uniform(0.7, 1.4)
+        speed += amplitude * np.sin(2 * np.pi * time / period + rng.uniform(0, 2 * np.pi))
+    return np.asarray(np.clip(speed, SLOWEST_M_S, FASTEST_M_S))
+
+
+def fine_times(frames: int) -> Floats:
+    """Integration times, with a margin of one frame on both sides for the derivatives."""
+    return np.arange(-FINE_STEPS, frames * FINE_STEPS) / (FINE_STEPS * RATE_HZ)
+
+
+def travelled(speed: Floats, time: Floats) -> Floats:
+    """Arc length over time from speed; 0 at time 0."""
+    steps = np.diff(time) * (speed[1:] + speed[:-1]) / 2
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    return np.asarray(along - np.interp(0.0, time, along))
+
+
+def swerve(rng: np.random.Generator, along: Floats, *, lane: float, speed: float) -> Floats:
+    """Lateral position over arc length: the lane's centre plus sines, metres.
+
+    Their periods and strengths are those of a driver, whatever the mean ``speed`` (m/s).
+    """
+    lateral = np.full_like(along, -0.5 * lane)
+    for period, acceleration in ((4.2, 0.9), (8.0, 0.25)):
+        period *= rng.uniform(0.8, 1.25)
+        amplitude = rng.uniform(0.5, 1.2) * acceleration * (period / (2 * np.pi)) ** 2
+        phase = rng.uniform(0, 2 * np.pi)
+        lateral += amplitude * np.sin(2 * np.pi * along / (speed * period) + phase)
+    return lateral
+
+
+def ride(rng: np.random.Generator, *, time: Floats, along: Floats, path: Floats) -> Motion:
+    """Poses and their derivatives on a path over the ground.
+
+    Args:
+        rng: Decides pitch, roll and bounce.
+        time: (M,) fine times, seconds.
+        along: (M,) arc length on the centre line, metres.
+        path: (M, 2) world x and y, metres.
+    """
+    flow = np.gradient(path, time, axis=0)
+    yaw = np.unwrap(np.arctan2(flow[:, 1], flow[:, 0]))
+    speed, turn = np.hypot(flow[:, 0], flow[:, 1]), np.gradient(yaw, time)
+    braking = -np.gradient(speed, time)
+    pitch = 0.004 * braking + _wobble(rng, time, rate=1.6, amplitude=0.0055)
+    roll = 0.003 * turn * speed + _wobble(rng, time, rate=1.2, amplitude=0.004)
+    height = IMU_HEIGHT_M + _wobble(rng, time, rate=1.5, amplitude=0.012)
+    position = np.column_stack([path, height])
+    angles = np.column_stack([roll, pitch, yaw])
+    velocity = np.gradient(position, time, axis=0)
+    frames = slice(FINE_STEPS, len(time), FINE_STEPS)
+    return Motion(
+        time=time[frames],
+        along=along[frames],
+        position=position[frames],
+        angles=angles[frames],
+        velocity=velocity[frames],
+        acceleration=np.gradient(velocity, time, axis=0)[frames],
+        rates=np.gradient(angles, time, axis=0)[frames],
+    )
+
+
+def _wobble(rng: np.random.Generator, time: Floats, *, rate: float, amplitude: float) -> Floats:
+    """A few sines about a rate in Hz whose sum has about the given amplitude."""
+    total = np.zeros_like(time)
+    for factor in (0.45, 1.0, 1.7):
+        phase, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
+        total += strength * np.sin(2 * np.pi * factor * rate * time + phase)
+    return amplitude * total / 1.5

@@ -1,0 +1,124 @@
+"""A transformers model prepared and read by its own image processor."""
+
+import hashlib
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from xdistill.teachers.class_names import ClassMap
+from xdistill.teachers.engines.engine import Run
+from xdistill.teachers.mmseg.config import plain, quiet
+from xdistill.teachers.network import Network, Prepared
+from xdistill.teachers.protocol import Record, canonical_json
+from xdistill.teachers.settings import CONFIG, NATIVE, TeacherSettings, parse_size
+
+ORIGIN = ("_name_or_path", "transformers_version")
+"""Keys of a config that tell where it came from and decide no label."""
+
+
+class Scores(nn.Module):
+    """A model's class scores at its own resolution, by its processor's own rule."""
+
+    task: Tensor | None
+
+    def __init__(self, model: Any, processor: Any, *, task: Tensor | None, masks: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.processor = processor
+        self.masks = masks
+        self.register_buffer("task", task, persistent=False)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch classes rows columns"]:
+        """Logits; for models of masks the sum over masks of class probability times mask."""
+        extra = {}
+        if self.task is not None:
+            extra["task_inputs"] = self.task.expand(inputs.shape[0], -1)
+        outputs = self.model(pixel_values=inputs, **extra)
+        maps = self.processor.post_process_semantic_segmentation(
+            outputs, return_segmentation_scores=True
+        )
+        return torch.stack([one.segmentation_scores for one in maps])
+
+
+class HfNetwork(Network):
+    """Frames and scores of a transformers model."""
+
+    align_corners = False
+
+    def __init__(
+        self, scores: Scores, classes: ClassMap, *, engine: Run, settings: TeacherSettings
+    ) -> None:
+        self._scores = scores
+        self._classes = classes
+        self._engine = engine
+        self._input_size = settings.input_size or CONFIG
+        self.train_ids = classes.train_ids
+
+    def record(self) -> Record:
+        """Everything about this network but its weights that decides the labels."""
+        model, processor = self._scores.model, self._scores.processor
+        config = {k: v for k, v in model.config.to_dict().items() if k not in ORIGIN}
+        content = canonical_json(plain(config))
+        return {
+            "kind": "hf",
+            "architecture": type(model).__name__,
+            "config_sha256": hashlib.sha256(content.encode("ascii")).hexdigest(),
+            "input_size": self._input_size,
+            "preprocessing": plain(processor.to_dict()),
+            "train_ids": list(self._classes.train_ids),
+            "unmapped": list(self._classes.unmapped),
+            "versions": {
+                "torch": torch.__version__.partition("+")[0],
+                "transformers": version("transformers"),
+                "pillow": version("pillow"),
+            },
+        }
+
+    def prepare(self, image: NDArray[np.uint8], scale: float) -> Prepared:
+        """Resize and normalise one RGB frame (height, width, 3) by the image processor."""
+        size = self._size(image)
+        if scale != 1.0:
+            height, width = size or tuple(self._process(image, None).shape[2:])
+            size = max(1, round(height * scale)), max(1, round(width * scale))
+        return Prepared(inputs=self._process(image, size), padding=(0, 0, 0, 0))
+
+    def _size(self, image: NDArray[np.uint8]) -> tuple[int, int] | None:
+        """Height and width to resize to; None leaves it to the image processor."""
+        height, width = image.shape[:2]
+        if self._input_size in (CONFIG, NATIVE):
+            return None if self._input_size == CONFIG else (height, width)
+        wanted, tall = parse_size(self._input_size, option="--input-size")
+        if tall is not None:
+            return tall, wanted
+        factor = wanted / max(height, width)
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def _process(self, image: NDArray[np.uint8], size: tuple[int, int] | None) -> Tensor:
+        chosen = {} if size is None else {"size": {"height": size[0], "width": size[1]}}
+        answer = self._scores.processor(
+            images=image, return_tensors="pt", input_data_format="channels_last", **chosen
+        )
+        inputs: Tensor = answer["pixel_values"]
+        return inputs.to(next(self._scores.model.parameters()).device)
+
+    def logits(
+        self, inputs: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch classes rows columns"]:
+        """Scores of the model's own classes."""
+        with quiet():
+            return self._engine(inputs)
+
+    def probabilities(
+        self, logits: Float[Tensor, "batch classes height width"]
+    ) -> Float[Tensor, "batch classes height width"]:
+        """Softmax of logits; scores of masks are shares already, up to their sum."""
+        if not self._scores.masks:
+            return super().probabilities(logits)
+        return logits / logits.sum(dim=1, keepdim=True).clamp(min=torch.finfo(logits.dtype).tiny)

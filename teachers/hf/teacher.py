@@ -1,0 +1,206 @@
+"""Semantic-segmentation models of Hugging Face transformers as teachers."""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, float32
+
+from xdistill.manifests.download import cache_folder, locked, sha256_of
+from xdistill.manifests.errors import FetchError
+from xdistill.teachers.class_names import map_classes
+from xdistill.teachers.engines.engine import make_engine, memory_told, torch_device
+from xdistill.teachers.hf.network import HfNetwork, Scores
+from xdistill.teachers.mmseg.config import quiet
+from xdistill.teachers.network import NetworkTeacher
+from xdistill.teachers.protocol import TeacherError
+from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.weights.checkpoint import MORE_MEMORY, differences
+
+FILES = ("*.json", "*.txt", "*.safetensors")
+"""What is fetched and read: data alone, no pickle."""
+
+
+def load_hf(name: str, *, device: str, settings: TeacherSettings) -> NetworkTeacher:
+    """Load a model of a folder or of the hub, with its own image processor.
+
+    Args:
+        name: A folder written by save_pretrained, or ``organisation/name`` of the hub.
+        device: Where the network runs.
+        settings: How it is run; ``input_size`` None is the image processor's own.
+
+    Raises:
+        TeacherError: Packages missing, no such model, or not one of semantic segmentation.
+        FetchError: A model of the hub that is neither here nor to be fetched.
+    """
+    _require_packages()
+    if settings.window not in (None, "whole"):
+        raise TeacherError(
+            f"window {settings.window}",
+            expected="whole: models of transformers take the frame in one piece",
+            where="--window",
+        )
+    folder = _folder(name)
+    scores = _load(folder)
+    labels = scores.model.config.id2label
+    classes = map_classes([labels[i] for i in sorted(labels)], where=str(folder))
+    if classes.unmapped:
+        print(f"{name}: no train id, so ignored: {', '.join(classes.unmapped)}", file=sys.stderr)
+    place = torch_device(device)
+    with memory_told("the network", options=(MORE_MEMORY,)):
+        scores.to(place)
+    engine = make_engine(settings.engine, scores, place)
+    network = HfNetwork(scores, classes, engine=engine, settings=settings)
+    record = {
+        **network.record(),
+        "weights_sha256": {path.name: sha256_of(path) for path in _weights(folder)},
+    }
+    return NetworkTeacher(network, settings=settings, record=record, device=place)
+
+
+def _require_packages() -> None:
+    for package in ("transformers", "PIL"):
+        if importlib.util.find_spec(package) is None:
+            raise TeacherError(
+                f"{package} is not installed",
+                expected="the packages of the extra `hf`",
+                where="--teacher hf:",
+                remedy="pip install 'xdistill[hf]'",
+            )
+
+
+def _folder(name: str) -> Path:
+    """The model's folder; one of the hub is kept in the cache folder."""
+    own = Path(name).expanduser()
+    if own.is_dir():
+        return own
+    kept = cache_folder() / "weights" / name.replace("/", "--")
+    if _weights(kept):
+        return kept
+    if own.is_absolute() or name.count("/") != 1 or name.startswith("."):
+        raise TeacherError(
+            f"no folder {name}",
+            expected="a folder written by save_pretrained, or organisation/name of the hub",
+            where=own.absolute(),
+            remedy="correct the path after hf:",
+        )
+    with locked(kept):
+        # Another process may have fetched it while this one waited for the lock.
+        return kept if _weights(kept) else _from_hub(name, kept)
+
+
+def _from_hub(name: str, kept: Path) -> Path:
+    """Fetch a model of the hub; the folder takes its name only when it is whole."""
+    if kept.exists():
+        raise FetchError(
+            f"a folder without .safetensors where {name} belongs",
+            expected="no such folder, or one with the model's weights",
+            where=kept,
+            remedy="put model.safetensors there, or delete the folder and run again",
+        )
+    from huggingface_hub import snapshot_download
+
+    part = kept.with_name(f"{kept.name}.part")
+    try:
+        snapshot_download(name, local_dir=part, allow_patterns=list(FILES))
+    except (OSError, ValueError) as error:
+        raise FetchError(
+            f"{name} is not on this machine and could not be fetched "
+            f"({type(error).__name__}: {str(error).splitlines()[0]})",
+            expected="a model of the Hugging Face hub",
+            where=kept,
+            remedy="on a machine with a network, fetch its config.json, preprocessor_config.json "
+            f"and model.safetensors, and put them into {kept}",
+        ) from error
+    if not _weights(part):
+        raise FetchError(
+            f"{name} has no .safetensors on the hub",
+            expected="weights as safetensors; a pickle (.bin) is not read",
+            where="--teacher hf:",
+            remedy="give another model, or convert it where you trust its pickle (save_pretrained) "
+            "and give that folder",
+        )
+    return part.rename(kept)
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _require_files(folder: Path) -> None:
+    if not _weights(folder) or not (folder / "config.json").is_file():
+        raise TeacherError(
+            "a folder without config.json and .safetensors",
+            expected="a model as save_pretrained writes it; a pickle (.bin) is not read",
+            where=folder,
+            remedy="save it again with save_pretrained",
+        )
+
+
+def _load(folder: Path) -> Scores:
+    """Model in eval mode with its image processor; every key accounted for."""
+    _require_files(folder)
+    import transformers
+    from safetensors import SafetensorError
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        with quiet():
+            config = transformers.AutoConfig.from_pretrained(folder)
+            masks = type(config) in transformers.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING
+            family = f"AutoModelFor{'Universal' if masks else 'Semantic'}Segmentation"
+            model, report = getattr(transformers, family).from_pretrained(
+                folder,
+                use_safetensors=True,
+                dtype=float32,  # However it is stored: frames come in float32.
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # Reported with the other keys, and refused below.
+            )
+            processor, task = _processor(transformers, folder, config)
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        LookupError,
+        RuntimeError,
+        ImportError,
+        TypeError,
+    ) as error:
+        raise TeacherError(
+            f"{type(error).__name__}: {str(error).strip().splitlines()[0]}",
+            expected="a semantic-segmentation model of transformers with its image processor",
+            where=folder,
+            remedy="give a folder as save_pretrained writes it, or another model",
+        ) from error
+    _require_every_key(report, where=folder)
+    return Scores(model.eval(), processor, task=task, masks=masks)
+
+
+def _processor(transformers: Any, folder: Path, config: Any) -> tuple[Any, Tensor | None]:
+    """The image processor, and OneFormer's tokens of the task."""
+    # The torchvision backend resizes otherwise: labels must not depend on what is installed.
+    if config.model_type != "oneformer":
+        return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil"), None
+    whole = transformers.AutoProcessor.from_pretrained(folder, backend="pil")
+    blank = np.zeros((8, 8, 3), np.uint8)
+    tokens = whole(images=blank, task_inputs=["semantic"], return_tensors="pt")["task_inputs"]
+    return whole.image_processor, tokens
+
+
+def _require_every_key(report: Mapping[str, Any], *, where: Path) -> None:
+    found = {
+        "missing": report.get("missing_keys") or (),
+        "unexpected": report.get("unexpected_keys") or (),
+        "of another shape": [key for key, *_ in report.get("mismatched_keys") or ()],
+    }
+    if any(found.values()):
+        raise TeacherError(
+            "weights and config do not fit; keys "
+            + differences({kind: sorted(keys) for kind, keys in found.items()}),
+            expected="the weights of the config's own network",
+            where=where,
+        )

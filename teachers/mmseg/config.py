@@ -1,0 +1,171 @@
+"""mmsegmentation configs: found by path or shipped name, and the part that decides labels."""
+
+import copy
+import difflib
+import importlib.util
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xdistill.teachers.protocol import TeacherError
+from xdistill.teachers.settings import CONFIG, NATIVE, parse_size
+
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    NameError,
+    TypeError,
+    ImportError,
+)
+"""What mmengine raises for a file that is no config, from one mistake to the next."""
+EXTRA = "pip install 'xdistill[teacher]'"
+PACKAGES = ("mmseg", "mmengine", "mmcv", "ftfy", "regex")
+"""mmsegmentation and what it imports of the extra."""
+PACKAGED = Path(__file__).parents[1] / "weights"
+"""Configs and weights that come with this package."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the packages' warnings: of their own deprecations, and advice on training sizes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def require_mmseg() -> Path:
+    """The installed mmseg package's folder.
+
+    Raises:
+        TeacherError: It, or a package that it imports, is not installed.
+    """
+    origins = {name: getattr(importlib.util.find_spec(name), "origin", None) for name in PACKAGES}
+    missing = [name for name, origin in origins.items() if origin is None]
+    if missing:
+        raise TeacherError(
+            f"{', '.join(missing)} not installed",
+            expected="the packages of the extra `teacher`",
+            remedy=EXTRA,
+        )
+    return Path(str(origins["mmseg"])).parent
+
+
+def find_config(name: str) -> Path:
+    """A config by path, or a shipped one by its file name (with or without ``.py``).
+
+    Raises:
+        TeacherError: Neither; similar shipped names are listed.
+    """
+    own = Path(name).expanduser()
+    for path in (own, PACKAGED / name):
+        if path.is_file():
+            return path
+    folder = require_mmseg() / ".mim" / "configs"
+    shipped = {path.stem: path for path in folder.rglob("*.py")}
+    stem = own.name.removesuffix(".py")
+    if stem in shipped and own.name == name:
+        return shipped[stem]
+    similar = difflib.get_close_matches(stem, shipped, n=3)
+    raise TeacherError(
+        f"no config {name!r}",
+        expected="the path of a config, or the file name of one that mmsegmentation ships",
+        where=folder,
+        remedy=f"did you mean {' or '.join(similar)}?" if similar else "check the spelling",
+    )
+
+
+def load_config(name: str) -> Any:
+    """Read a config as mmengine's Config, without anything that only training needs.
+
+    Raises:
+        TeacherError: Not found, or no segmentor's config.
+    """
+    path = find_config(name)
+    require_mmseg()
+    from mmengine import Config, ConfigDict
+
+    try:
+        config = Config.fromfile(path)
+    except UNREADABLE as error:
+        raise _unusable(path, f"{type(error).__name__}: {error}") from error
+    if not isinstance(config.get("model"), ConfigDict) or "test_pipeline" not in config:
+        raise _unusable(path, "a config without model or test_pipeline")
+    _drop_training(config.model)
+    return config
+
+
+def _unusable(path: Path, found: str) -> TeacherError:
+    return TeacherError(
+        found,
+        expected="an mmsegmentation config with model and test_pipeline",
+        where=path,
+        remedy="give the config that the checkpoint was trained with",
+    )
+
+
+def _drop_training(model: Any) -> None:
+    """Forget where training started from: nothing but our own checkpoint is loaded or fetched."""
+    model["pretrained"] = None
+    model["train_cfg"] = None
+    for part in model.values():
+        if isinstance(part, dict) and "init_cfg" in part:
+            part["init_cfg"] = None
+
+
+def pipeline(config: Any, *, input_size: str, scale: float) -> list[dict[str, Any]]:
+    """The config's test pipeline for arrays, at another network input.
+
+    Args:
+        config: From ``load_config``; not changed.
+        input_size: As in TeacherSettings, never None.
+        scale: Multiplies that size.
+    """
+    steps = [
+        step
+        for step in copy.deepcopy([dict(step) for step in config.test_pipeline])
+        if step["type"] != "LoadAnnotations"
+    ]
+    steps[0]["type"] = "LoadImageFromNDArray"
+    own = next((step for step in steps if step["type"] == "Resize"), None)
+    resize = _resize(own, input_size=input_size, scale=scale)
+    position = steps.index(own) if own else 1
+    rest = [step for step in steps if step["type"] != "Resize"]
+    return [*rest[:position], *([resize] if resize else []), *rest[position:]]
+
+
+def _resize(own: dict[str, Any] | None, *, input_size: str, scale: float) -> dict[str, Any] | None:
+    """The step that brings a frame to the network's size; None leaves it as it is."""
+    if input_size == CONFIG and own is not None:
+        if own.get("scale") is None:
+            return {**own, "scale_factor": _times(own["scale_factor"], scale, whole=False)}
+        return {**own, "scale": _times(own["scale"], scale, whole=True)}
+    if input_size in (NATIVE, CONFIG):
+        factor = {"type": "Resize", "scale_factor": scale, "keep_ratio": True}
+        return factor if scale != 1.0 else None
+    width, height = parse_size(input_size, option="--input-size")
+    # Given twice, the longer side decides, whatever the frame's aspect ratio.
+    sides = _times((width, height or width), scale, whole=True)
+    return {"type": "Resize", "scale": sides, "keep_ratio": height is None}
+
+
+def _times(value: float | Sequence[float], scale: float, *, whole: bool) -> Any:
+    """``value`` times ``scale``, for one number or a pair."""
+    many = tuple(value) if isinstance(value, Sequence) else (value, value)
+    scaled = tuple(side * scale for side in many)
+    return tuple(max(1, round(side)) for side in scaled) if whole else scaled
+
+
+def plain(content: Any) -> Any:
+    """A config's part as plain JSON; what is none (a function, a class) by its text."""
+    if isinstance(content, Mapping):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    known = content is None or isinstance(content, (str, int, float, bool))
+    return content if known else repr(content)

@@ -1,0 +1,103 @@
+"""What all commands do alike: xdistill.toml, assumptions, and errors without a traceback."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from xdistill.manifests.errors import XDistillError
+from xdistill.pipeline.cli import console
+
+
+@click.command("segment", cls=console.Command)
+@console.data_option
+@click.option("--teacher", default="ocrnet-hr48")
+@click.option("--batch-size", type=int, default=1)
+@click.option("--drive", "drives", multiple=True)
+@click.option("--plan", is_flag=True, expose_value=False)
+@click.option("--fail", type=click.Choice(["no", "user", "defect"]), default="no")
+def command(data: Path, teacher: str, batch_size: int, drives: tuple[str, ...], fail: str) -> None:
+    """Print what arrives."""
+    if fail == "user":
+        raise XDistillError("found this", remedy="do that")
+    if fail == "defect":
+        raise RuntimeError("ours")
+    click.echo(f"{data} {teacher} {batch_size} {','.join(drives)}")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_assumptions_are_said_and_typed_values_are_not() -> None:
+    result = CliRunner().invoke(command, ["--teacher", "png:x"])
+    assert result.stdout == "kitti png:x 1 \n"
+    assert "assumed: --data kitti, --batch-size 1" in result.stderr
+    assert "png:x" not in result.stderr
+
+
+def test_toml_sets_defaults_tables_win_and_flags_win_over_both() -> None:
+    Path("xdistill.toml").write_text(
+        'teacher = "shared"\ndata = "d"\n'
+        '[segment]\nteacher = "own"\nbatch_size = 4\ndrive = ["a", "b"]\n'
+    )
+    assert CliRunner().invoke(command, []).stdout == "d own 4 a,b\n"
+    assert CliRunner().invoke(command, ["--teacher", "flag"]).stdout == "d flag 4 a,b\n"
+    assert "--teacher own (xdistill.toml)" in CliRunner().invoke(command, []).stderr
+
+
+def test_shared_keys_that_the_command_lacks_are_left_to_the_others() -> None:
+    Path("xdistill.toml").write_text('recipe = "xdistill-rn18"\n')
+    assert CliRunner().invoke(command, []).exit_code == 0
+
+
+def test_the_environment_names_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDISTILL_DATA", "/data/kitti")
+    assert CliRunner().invoke(command, []).stdout.startswith("/data/kitti ")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("tacher = 'x'", "unknown key 'tacher'"),
+        ("[segmint]\nx = 1", "unknown key 'segmint'"),
+        ("[segment]\nbatchsize = 1", "unknown key 'batchsize' in [segment]"),
+        ("teacher = ", "not a TOML file"),
+        ("data = 3", "data = 3\n  expected: text"),
+        ("teacher = true", "teacher = true"),
+        ("teacher = 2026-01-01", "teacher = "),
+        ("[segment]\nbatch_size = 1.5", "batch_size = 1.5\n  expected: a whole number"),
+        ("[segment]\nbatch_size = [1]", "batch_size = [1]\n  expected: a whole number"),
+        ("[segment]\ndrive = '0013'", 'what to do: write drive = ["0013"]'),
+        ("[segment]\ndrive = [0.5]", "expected: a list of texts"),
+        ("[segment]\nplan = 3", "plan = 3\n  expected: true or false"),
+    ],
+)
+def test_a_wrong_defaults_file_is_refused(text: str, named: str) -> None:
+    Path("xdistill.toml").write_text(text)
+    result = CliRunner().invoke(command, [])
+    assert result.exit_code == 1 and named in result.stderr
+    assert isinstance(result.exception, SystemExit) and "Traceback" not in result.stderr
+    assert "where: " not in result.stderr or str(Path("xdistill.toml").absolute()) in result.stderr
+
+
+def test_values_that_click_converts_are_taken() -> None:
+    Path("xdistill.toml").write_text(
+        "teacher = 4\n[segment]\nbatch_size = '2'\ndrive = [13]\nplan = true\n"
+    )
+    assert CliRunner().invoke(command, []).stdout == "kitti 4 2 13\n"
+
+
+def test_a_users_mistake_has_no_traceback() -> None:
+    result = CliRunner().invoke(command, ["--fail", "user"])
+    assert result.exit_code == 1
+    assert "Error: found this\n  what to do: do that" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_defect_of_ours_keeps_its_traceback() -> None:
+    result = CliRunner().invoke(command, ["--fail", "defect"])
+    assert isinstance(result.exception, RuntimeError)

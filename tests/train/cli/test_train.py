@@ -1,0 +1,216 @@
+"""xd-train as a user types it, with networks of a tenth of the width."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from training_tree import DRIVE
+
+from xdistill.train import loop
+from xdistill.train.cli import train as cli
+from xdistill.train.cli.train import main
+from xdistill.train.recipe.file import load_run_recipe
+from xdistill.train.training import choose_device
+
+SMALL = ["width=64", "height=64", "batch_size=2", "encoder_weights=none", "num_workers=0"]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(
+    narrow: None, data: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Runs the command in a folder with a kitti link and a store link, the defaults' names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kitti").symlink_to(data)
+    (tmp_path / "labels.zarr").symlink_to(store)
+
+    def invoke(*arguments: str, small: bool = True) -> Result:
+        sets = [part for value in SMALL for part in ("--set", value)] if small else []
+        return CliRunner().invoke(main, [*arguments, *sets])
+
+    return invoke
+
+
+def test_training_says_what_it_assumed_what_it_wrote_and_what_comes_next(
+    run: Run, tmp_path: Path
+) -> None:
+    result = run("--recipe", "xdistill-rn18", "--drive", "0001", "--steps", "2")
+    assert result.exit_code == 0, result.output
+    assert "assumed: --data kitti, --store labels.zarr" in result.stderr
+    assert "drives 0001" in result.stderr
+    assert "8 triplets (2 without both neighbours left out)" in result.stderr
+    assert "step 2/2  loss 0." in result.stderr
+    assert result.stdout.splitlines() == [
+        "step 2 of 2; wrote runs/xdistill-rn18-1",
+        "poses: pose network (resnet18), depth up to scale",
+        f"next: xd-eval --run runs/xdistill-rn18-1 --data {Path('kitti')}",
+    ]
+    assert len((tmp_path / "runs/xdistill-rn18-1/metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_runs_are_numbered(run: Run, tmp_path: Path) -> None:
+    for _ in range(2):
+        result = run("--recipe", "monodepth2-rn18", "--split", "all", "--steps", "1")
+        assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "monodepth2-rn18-1",
+        "monodepth2-rn18-2",
+    ]
+
+
+def test_resume_goes_on_and_a_finished_run_has_nothing_to_do(run: Run, tmp_path: Path) -> None:
+    assert run("--recipe", "xdistill-rn18", "--drive", "0001", "--steps", "1").exit_code == 0
+    result = run("--resume", "--steps", "3", small=False)
+    assert result.exit_code == 0, result.output
+    assert "assumed: " not in result.stderr and "split:   drives 0001\n" in result.stderr
+    assert "step 3 of 3; wrote runs/xdistill-rn18-1" in result.stdout
+    log = (tmp_path / "runs/xdistill-rn18-1/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2, 3]
+    result = run("--resume", "--out", "runs/xdistill-rn18-1", "--steps", "3", small=False)
+    assert result.exit_code == 0
+    assert result.stdout == "nothing to do: runs/xdistill-rn18-1 is at step 3 of 3\n"
+
+
+def test_bare_command_uses_the_files_defaults(run: Run, split: Path, tmp_path: Path) -> None:
+    sets = "".join(f"{key} = {value}\n" for key, value in (s.split("=") for s in SMALL[:3]))
+    (tmp_path / "own.toml").write_text(
+        f'base = "xdistill-rn18"\nencoder_weights = "none"\nepochs = 1\n{sets}'
+    )
+    (tmp_path / "xdistill.toml").write_text(f'recipe = "own.toml"\nsplit = "{split}"\n')
+    result = run(small=False)
+    assert result.exit_code == 0, result.output
+    assert "step 4 of 4; wrote runs/own-1" in result.stdout
+    assert "--recipe own.toml (xdistill.toml)" in result.stderr
+
+
+def test_a_typed_split_wins_over_the_files_drives(run: Run, split: Path, tmp_path: Path) -> None:
+    (tmp_path / "xdistill.toml").write_text(
+        'recipe = "monodepth2-rn18"\n[train]\ndrive = ["0001"]\nset = ["seed=4"]\nsteps = 1\n'
+    )
+    result = run()
+    assert "split:   drives 0001" in result.stderr and result.exit_code == 0, result.output
+    result = run("--split", str(split))
+    assert f"split:   {split}" in result.stderr and result.exit_code == 0, result.output
+
+
+def test_without_split_and_drive_the_eigen_zhou_split_is_meant(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "DEFAULT_SPLIT", "absent-split")
+    result = run("--recipe", "xdistill-rn18")
+    assert result.exit_code == 1 and "no split 'absent-split'" in result.stderr
+    said = result.stderr.partition("Error:")[0]
+    assert "split:   absent-split (assumed)\n" in said
+    assert f"device:  {choose_device(None)} (assumed)\n" in said
+
+
+def chosen(run: Path) -> object:
+    return load_run_recipe(run).min_confidence
+
+
+def test_min_confidence_is_the_recipe_key(run: Run, tmp_path: Path) -> None:
+    first = ["--recipe", "monodepth2-rn18", "--drive", "0001", "--steps", "1", "--out", "run"]
+    result = run(*first, "--min-confidence", "0.5", "--set", "min-confidence=0.50")
+    assert result.exit_code == 0, result.output
+    assert chosen(tmp_path / "run") == 0.5
+    result = run("--resume", "--out", "run", "--min-confidence", "0.25", small=False)
+    assert result.exit_code == 1 and "min_confidence" in result.stderr, result.output
+    result = run("--resume", "--out", "run", "--min-confidence", "0.5", "--steps", "1", small=False)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("other", ["0.25", "none", "half"])
+def test_min_confidence_said_twice_and_otherwise_is_refused(
+    run: Run, tmp_path: Path, other: str
+) -> None:
+    result = run("--drive", "0001", "--min-confidence", "0.5", "--set", f"min_confidence={other}")
+    assert result.exit_code == 2
+    told = f"--min-confidence 0.5 contradicts --set min_confidence={other}: give one of them"
+    assert told in " ".join(result.stderr.split())
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [([], 0.5), (["--min-confidence", "0.75"], 0.75), (["--set", "min_confidence=0.25"], 0.25)],
+)
+def test_a_typed_min_confidence_wins_over_the_files(
+    run: Run, tmp_path: Path, typed: list[str], expected: float
+) -> None:
+    (tmp_path / "xdistill.toml").write_text("[train]\nmin_confidence = 0.5\n")
+    first = ["--recipe", "monodepth2-rn18", "--drive", "0001", "--steps", "1", "--out", "run"]
+    result = run(*first, *typed)
+    assert result.exit_code == 0, result.output
+    assert chosen(tmp_path / "run") == expected
+
+
+def test_resume_says_what_the_record_does_not_decide(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "xdistill.toml").write_text(
+        'data = "absent"\nrecipe = "xdistill-rn50"\n[train]\nsteps = 2\ndevice = "cpu"\n'
+    )
+    first = ["--recipe", "monodepth2-rn18", "--drive", "0001", "--data", "kitti", "--steps", "1"]
+    assert run(*first).exit_code == 0
+    result = run("--resume", small=False)
+    assert result.exit_code == 0, result.output
+    assert "assumed: --steps 2 (xdistill.toml), --device cpu (xdistill.toml)\n" in result.stderr
+    assert "device:  cpu\n" in result.stderr
+    result = run("--resume", "--drive", "0001", small=False)
+    assert "assumed: --camera l, --steps 2" in result.stderr and result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--split", "all", "--drive", "0001"], "exclude each other"),
+        (["--recipe", "xdistill-rn19"], "no recipe named 'xdistill-rn19'"),
+        (["--set", "batchsize=3"], "'batch_size'?"),
+        (["--drive", "0077"], "no drive '0077'"),
+        (["--data", "absent", "--drive", "0001"], "no such folder"),
+        (["--drive", "0001", "--store", "absent.zarr"], "no such label store"),
+        (["--resume", "--out", "absent"], "no run to go on with"),
+        (["--resume"], "no run to go on with"),
+        (["--drive", "0001", "--set", "encoder_weights=absent.pth"], "absent.pth"),
+        (["--drive", "0001", "--set", "init=absent"], "no such folder"),
+        (["--drive", "0001", "--set", "scheme=absent.toml"], "no scheme named"),
+        (["--steps", "0"], "not in the range"),
+        (["--min-confidence", "1.5"], "not in the range"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback_and_write_nothing(
+    run: Run, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    sets = [] if "--resume" in arguments or "batchsize=3" in arguments else ["num_workers=0"]
+    sets += ["batch_size=2", "width=64", "height=64"] if sets else []
+    if not any("encoder_weights" in text for text in arguments) and sets:
+        sets.append("encoder_weights=none")
+    flags = [part for value in sets for part in ("--set", value)]
+    result = run(*arguments, *flags, small=False)
+    assert result.exit_code in (1, 2), result.output
+    assert expected in result.stderr and "Traceback" not in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_ends_with_a_checkpoint_that_resume_takes_up(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimise = loop.optimise
+
+    def interrupted(training, batch, job):  # type: ignore[no-untyped-def]
+        if training.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return optimise(training, batch, job)
+
+    monkeypatch.setattr(loop, "optimise", interrupted)
+    result = run("--recipe", "xdistill-rn18", "--drive", DRIVE, "--steps", "5", "--out", "run")
+    assert result.exit_code == 130
+    assert "stopped on request; next: xd-train --resume --out run" in result.stdout
+    monkeypatch.setattr(loop, "optimise", optimise)
+    result = run("--resume", "--out", "run", "--steps", "5", small=False)
+    assert result.exit_code == 0, result.output
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 5

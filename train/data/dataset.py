@@ -1,0 +1,205 @@
+"""Triplets from disk to batches, the same stream whatever reads it and wherever it starts."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.progress import usable_cores
+from xdistill.pipeline.kitti.calibration import read_calibration
+from xdistill.pipeline.kitti.frames import Frame, image_path
+from xdistill.pipeline.kitti.oxts import camera_motion, read_pose
+from xdistill.train.data.augment import (
+    NOTHING,
+    Augmentation,
+    draw_augmentation,
+    jittered,
+    mirror_intrinsics,
+    mirror_motion,
+)
+from xdistill.train.data.batch import OFFSETS, Batch, collate
+from xdistill.train.data.images import read_at_size
+from xdistill.train.data.labels import FrameLabels
+from xdistill.train.objective.geometry import pixel_intrinsics
+from xdistill.train.recipe.recipe import Recipe
+
+MONODEPTH2_INTRINSICS = (0.58, 1.92, 0.5, 0.5)
+"""fx, fy, cx, cy as shares of width and height, for every KITTI drive (Monodepth2)."""
+ORDER_STREAM, AUGMENTATION_STREAM = 0, 1
+"""Separate random streams, so that changing one draw leaves the other as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleKey:
+    """One sample of the stream."""
+
+    epoch: int | None
+    """Epoch of the draw, from 0; None leaves the triplet as recorded."""
+    index: int
+    """Position in the list of frames."""
+
+
+class TripletDataset(Dataset["Batch | XDistillError"]):
+    """Triplets with their cameras, labels and recorded motions, as batches of one.
+
+    A frame that cannot be read is returned as its error, not raised: a worker process would bury
+    the message in its traceback.
+    """
+
+    def __init__(
+        self, root: Path, frames: Sequence[Frame], *, recipe: Recipe, labels: FrameLabels | None
+    ) -> None:
+        self.root = root
+        self.frames = tuple(frames)
+        self.recipe = recipe
+        self.labels = labels
+
+    def require_recordings(self) -> None:
+        """Read once what the recipe needs beside the images, so that nothing starts without it.
+
+        Raises:
+            CalibrationError: A date's calibration is missing or incomplete.
+            PoseError: A recorded pose is missing or has another form.
+        """
+        recorded = self.recipe.pose == "oxts"
+        if recorded or self.recipe.intrinsics == "calibration":
+            for date in sorted({frame.date for frame in self.frames}):
+                read_calibration(self.root, date)
+        if recorded:
+            wanted = {(f.drive, f.index + o) for f in self.frames for o in (0, *OFFSETS)}
+            for drive, index in sorted(wanted):
+                read_pose(self.root, drive, index)
+
+    def __getitem__(self, key: SampleKey) -> Batch | XDistillError:
+        try:
+            return self.sample(key.index, self._augmentation(key))
+        except XDistillError as error:
+            return error
+
+    def _augmentation(self, key: SampleKey) -> Augmentation:
+        if key.epoch is None:
+            return NOTHING
+        return draw_augmentation(
+            np.random.default_rng([self.recipe.seed, AUGMENTATION_STREAM, key.epoch, key.index]),
+            flip_probability=self.recipe.flip_probability,
+            jitter_probability=self.recipe.jitter_probability,
+        )
+
+    def sample(self, index: int, augmentation: Augmentation) -> Batch:
+        """One augmented triplet.
+
+        Raises:
+            XDistillError: An image, label, calibration or pose cannot be read.
+        """
+        frame = self.frames[index]
+        triplet = [frame, *(frame.neighbour(offset) for offset in OFFSETS)]
+        images = [read_at_size(image_path(self.root, f), self.recipe.size) for f in triplet]
+        images = [_mirrored(image, augmentation) for image in images]
+        labels = None
+        if self.labels is not None:
+            labels = _mirrored(self.labels.read(frame, self.recipe.size), augmentation)
+        return Batch(
+            frames=(str(frame),),
+            originals=_stacked(images),
+            inputs=_stacked(jittered(images, augmentation)),
+            intrinsics=self._intrinsics(frame, augmentation)[None],
+            labels=None if labels is None else torch.from_numpy(labels)[None],
+            motions=self._motions(triplet, augmentation),
+        )
+
+    def _intrinsics(self, frame: Frame, augmentation: Augmentation) -> torch.Tensor:
+        """K (3, 3). Monodepth2's is the same for mirrored images."""
+        recipe = self.recipe
+        if recipe.intrinsics == "monodepth2":
+            shares = torch.tensor(MONODEPTH2_INTRINSICS)
+            return pixel_intrinsics(shares, height=recipe.height, width=recipe.width)
+        matrix = read_calibration(self.root, frame.date).intrinsics(frame.camera, recipe.size)
+        if augmentation.mirrored:
+            matrix = mirror_intrinsics(matrix, width=recipe.width)
+        return torch.from_numpy(matrix).float()
+
+    def _motions(self, triplet: Sequence[Frame], augmentation: Augmentation) -> torch.Tensor | None:
+        """Recorded T(target -> source) (1, 2, 4, 4); None with a pose network."""
+        if self.recipe.pose != "oxts":
+            return None
+        target, *sources = triplet
+        motions = [camera_motion(self.root, target, source) for source in sources]
+        if augmentation.mirrored:
+            motions = [mirror_motion(motion) for motion in motions]
+        return torch.from_numpy(np.stack(motions)).float()[None]
+
+
+def _mirrored(array: NDArray[np.uint8], augmentation: Augmentation) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(array[:, ::-1]) if augmentation.mirrored else array
+
+
+def _stacked(images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+    """Images (height, width, 3) as one tensor (1, images, 3, height, width)."""
+    return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())[None]
+
+
+def batch_keys(
+    frames: int, *, seed: int, batch_size: int, start: int, stop: int
+) -> Iterator[list[SampleKey]]:
+    """The samples of optimiser steps ``start`` + 1 to ``stop``.
+
+    Every epoch visits the frames in an order of its own, drawn from the seed; what does not fill a
+    batch at its end is left out (Monodepth2).
+    """
+    per_epoch = frames // batch_size
+    for epoch in range(start // per_epoch, -(-stop // per_epoch)):
+        order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(frames).tolist()
+        first = max(start - epoch * per_epoch, 0)
+        for batch in range(first, min(stop - epoch * per_epoch, per_epoch)):
+            members = order[batch * batch_size : (batch + 1) * batch_size]
+            yield [SampleKey(epoch, index) for index in members]
+
+
+def plain_keys(frames: int, *, batch_size: int) -> Iterator[list[SampleKey]]:
+    """Every frame once, in order and without augmentation."""
+    for first in range(0, frames, batch_size):
+        last = min(first + batch_size, frames)
+        yield [SampleKey(None, index) for index in range(first, last)]
+
+
+def read_batches(
+    dataset: TripletDataset, keys: Iterator[list[SampleKey]], *, device: torch.device
+) -> Iterator[Batch]:
+    """Read batches in worker processes and bring them to the device.
+
+    Raises:
+        XDistillError: A sample cannot be read.
+    """
+    loader: DataLoader[Batch | XDistillError] = DataLoader(
+        dataset,
+        batch_sampler=keys,
+        num_workers=min(dataset.recipe.num_workers, usable_cores()),
+        collate_fn=_collate,
+        worker_init_fn=_initialise_worker,
+        pin_memory=device.type == "cuda",
+        # A generator of its own: the loader must not draw from anybody else's.
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, XDistillError):
+            raise batch
+        yield batch.to(device)
+
+
+def _collate(samples: Sequence[Batch | XDistillError]) -> Batch | XDistillError:
+    read = [sample for sample in samples if isinstance(sample, Batch)]
+    errors = [sample for sample in samples if not isinstance(sample, Batch)]
+    return errors[0] if errors else collate(read)
+
+
+def _initialise_worker(number: int) -> None:
+    """One thread a worker; an interruption is the trainer's to handle."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

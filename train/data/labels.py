@@ -1,0 +1,200 @@
+"""The teacher's labels as the trainer reads them: groups at the network's size."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.grouping.classes import IGNORE_INDEX
+from xdistill.grouping.remap import remap
+from xdistill.grouping.scheme import Scheme
+from xdistill.manifests.errors import XDistillError
+from xdistill.pipeline.kitti.frames import Frame, shorten
+from xdistill.pipeline.labelling.regroup import check_table
+from xdistill.pipeline.labelling.segment import CONFIDENCE_LEVELS
+from xdistill.pipeline.store import LabelReader, LabelStore
+
+CLASSES = "classes"
+CONFIDENCE = "confidence"
+
+
+class MissingLabelsError(XDistillError, LookupError):
+    """Training frames that the store has no labels for."""
+
+
+@runtime_checkable
+class FrameLabels(Protocol):
+    """Labels of target frames, wherever they come from."""
+
+    def read(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Groups (height, width) of a frame at ``size``, 255 = ignore."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelSource:
+    """Where each sequence's groups come from; goes to worker processes as it is."""
+
+    store: Path
+    """The label store."""
+    fingerprint: str
+    """Of the teacher that made the labels."""
+    scheme: Scheme
+    """The grouping the labels are wanted in."""
+    readers: Mapping[str, LabelReader]
+    """By array name: stored groups, and classes that are grouped on the fly."""
+    arrays: Mapping[str, str]
+    """Array to read, by sequence."""
+    confidence: LabelReader | None = None
+    """Levels of the top probability; None where every label counts."""
+    min_level: int = 0
+    """Labels of a lower level are ignored; a pixel without a level keeps its label."""
+
+    def read(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Groups (height, width) of a frame, resized to its nearest pixels.
+
+        Args:
+            frame: One of the frames the source was made for.
+            size: Height and width in pixels.
+
+        Raises:
+            LabelStoreError: The frame's labels are damaged.
+        """
+        name = self.arrays[frame.sequence]
+        labels = resize_labels(self.readers[name].read(frame.sequence, frame.index), size)
+        groups = remap(labels, self.scheme) if name == CLASSES else labels
+        if self.confidence is None:
+            return groups
+        levels = resize_labels(self.confidence.read(frame.sequence, frame.index), size)
+        return np.where(levels < self.min_level, np.uint8(IGNORE_INDEX), groups)
+
+    def describe(self) -> str:
+        """How many sequences are read as stored groups and how many are grouped on the fly."""
+        grouped = sum(name != CLASSES for name in self.arrays.values())
+        return (
+            f"{self.scheme.array} of {grouped} sequences as stored, "
+            f"of {len(self.arrays) - grouped} from classes on the fly"
+        )
+
+
+def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Labels (height, width) at ``size``, each pixel from the one nearest to its centre."""
+    height, width = size
+    resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, np.uint8)
+
+
+def find_labels(
+    path: Path,
+    frames: Sequence[Frame],
+    *,
+    scheme: Scheme,
+    segment: str,
+    min_confidence: float | None = None,
+) -> LabelSource:
+    """Choose an array for every sequence: stored groups where they cover it, else classes.
+
+    Args:
+        path: Label store.
+        frames: Frames that need labels.
+        scheme: Grouping that is wanted.
+        segment: The command that would label these frames, for the message.
+        min_confidence: Probability below which a label is ignored; None keeps all.
+
+    Raises:
+        LabelStoreError: No label store, or groups of this name made with another table.
+        MissingLabelsError: Frames without labels, or without the confidence that is asked for:
+            how many, and the first of them.
+    """
+    store = LabelStore.open(path)
+    indices: dict[str, list[int]] = {}
+    for frame in frames:
+        indices.setdefault(frame.sequence, []).append(frame.index)
+    arrays = {name: _choose(store, name, scheme, wanted) for name, wanted in indices.items()}
+    lacking = {
+        (sequence, index)
+        for sequence, name in arrays.items()
+        for index in _lacking(store, sequence, name, indices[sequence])
+    }
+    if lacking:
+        absent = [frame for frame in frames if (frame.sequence, frame.index) in lacking]
+        raise _missing_labels(absent, frames, store, segment)
+    if min_confidence is not None:
+        _require_confidence(store, frames, indices, segment=segment)
+    return LabelSource(
+        store=path,
+        fingerprint=store.fingerprint,
+        scheme=scheme,
+        readers={name: LabelReader(path, name) for name in sorted(set(arrays.values()))},
+        arrays=arrays,
+        confidence=None if min_confidence is None else LabelReader(path, CONFIDENCE),
+        # Level l stands for probabilities from l / 16 on; the highest is never low.
+        min_level=min(
+            math.ceil((min_confidence or 0.0) * CONFIDENCE_LEVELS), CONFIDENCE_LEVELS - 1
+        ),
+    )
+
+
+def _choose(store: LabelStore, sequence: str, scheme: Scheme, wanted: Sequence[int]) -> str:
+    """The array to read: stored groups of the same table if they cover the frames."""
+    if _lacking(store, sequence, scheme.array, wanted):
+        return CLASSES
+    attributes = store.array(sequence, scheme.array).attributes
+    check_table(attributes, scheme, where=f"{store.path}/{sequence}/{scheme.array}")
+    return scheme.array
+
+
+def _require_confidence(
+    store: LabelStore,
+    frames: Sequence[Frame],
+    indices: Mapping[str, Sequence[int]],
+    *,
+    segment: str,
+) -> None:
+    lacking = {
+        (sequence, index)
+        for sequence, wanted in indices.items()
+        for index in _lacking(store, sequence, CONFIDENCE, wanted)
+    }
+    absent = [frame for frame in frames if (frame.sequence, frame.index) in lacking]
+    if absent:
+        raise MissingLabelsError(
+            f"{len(absent)} of {len(frames)} training frames have no confidence: "
+            + shorten([str(frame) for frame in absent], limit=3),
+            expected="the teacher's confidence of every training frame, for min_confidence",
+            where=store.path.absolute(),
+            remedy=f"run: {segment} --confidence, with the teacher that made the labels",
+        )
+
+
+def _lacking(store: LabelStore, sequence: str, name: str, indices: Sequence[int]) -> list[int]:
+    """Those of the frames whose labels are not committed in an array."""
+    if not store.has(sequence, name):
+        return list(indices)
+    committed = store.array(sequence, name).committed()
+    return [i for i in indices if i >= len(committed) or not committed[i]]
+
+
+def _missing_labels(
+    absent: Sequence[Frame], frames: Sequence[Frame], store: LabelStore, segment: str
+) -> MissingLabelsError:
+    return MissingLabelsError(
+        f"{len(absent)} of {len(frames)} training frames have no labels: "
+        + shorten([str(frame) for frame in absent], limit=3),
+        expected="the teacher's labels of every training frame",
+        where=store.path.absolute(),
+        remedy=f"run: {segment}{_teacher_option(store.teacher)}",
+    )
+
+
+def _teacher_option(record: Mapping[str, Any]) -> str:
+    """How to name the teacher that made the labels: another one would be refused."""
+    if record.get("kind") != "png" or "folder" not in record:
+        return ", with the store's own teacher"
+    option = f" --teacher {shlex.quote('png:' + str(record['folder']))}"
+    return option + (" --ids label" if record.get("ids") == "label" else "")

@@ -1,0 +1,99 @@
+"""Which frames are trained on: those with both neighbours on disk."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdistill.pipeline.kitti.errors import MissingFrameError
+from xdistill.pipeline.kitti.frames import Camera, Frame, find_frames, shorten
+from xdistill.pipeline.kitti.splits import load_split, missing_frames, require_frames
+from xdistill.train.data.batch import OFFSETS
+
+CAMERAS: dict[str, tuple[Camera, ...]] = {"l": ("l",), "r": ("r",), "both": ("l", "r")}
+EVERYTHING = "all"
+"""In place of a split: every frame found."""
+
+
+class TripletError(MissingFrameError):
+    """Frames of a split without the neighbours that training needs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What the user asked to train on."""
+
+    split: str | None
+    """Split file or name, or ``all``; None where drives are given."""
+    drives: tuple[str, ...] = ()
+    """Drives by full or short name."""
+    camera: str = "l"
+    """``l``, ``r`` or ``both``; a split's own column wins."""
+
+    @property
+    def options(self) -> str:
+        """The same selection as options of xd-pipeline segment."""
+        if self.split and self.split != EVERYTHING:
+            return f" --split {self.split}"
+        drives = "".join(f" --drive {drive}" for drive in self.drives)
+        return drives + (f" --camera {self.camera}" if self.camera != "l" else "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Triplets:
+    """Target frames whose sources are there."""
+
+    frames: tuple[Frame, ...]
+    """Target frames, in the order of the split."""
+    left_out: int
+    """Frames found without their neighbours; 0 with a split, where that is an error."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the list, to see that a resumed run trains on the same."""
+        text = "\n".join(map(str, self.frames))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_triplets(root: Path, selection: Selection) -> Triplets:
+    """The target frames of a selection.
+
+    Raises:
+        SplitError: The split is unknown, empty or malformed.
+        MissingFrameError: Frames of the split are not there, or nothing with neighbours was found.
+        TripletError: Frames of the split lack a neighbour; they are named.
+        KittiError: The root or a drive is missing.
+    """
+    if selection.split and selection.split != EVERYTHING:
+        frames = load_split(selection.split)
+        require_frames(root, frames)
+        lonely = _without_neighbours(root, frames)
+        if lonely:
+            raise _lonely(lonely, frames, root)
+        return Triplets(frames=tuple(frames), left_out=0)
+    found = find_frames(root, drives=selection.drives or None, cameras=CAMERAS[selection.camera])
+    lonely_frames = set(_without_neighbours(root, found))
+    kept = tuple(frame for frame in found if frame not in lonely_frames)
+    if not kept:
+        raise _lonely(found, found, root)
+    return Triplets(frames=kept, left_out=len(lonely_frames))
+
+
+def _without_neighbours(root: Path, frames: Sequence[Frame]) -> list[Frame]:
+    """Those of the frames that lack a source frame on disk."""
+    # Before the first frame there is none: its number would be negative.
+    lonely = {f for f in frames if f.index + min(OFFSETS) < 0}
+    for offset in OFFSETS:
+        inner = [frame.neighbour(offset) for frame in frames if frame not in lonely]
+        lonely |= {frame.neighbour(-offset) for frame in missing_frames(root, inner)}
+    return [frame for frame in frames if frame in lonely]
+
+
+def _lonely(lonely: Sequence[Frame], frames: Sequence[Frame], root: Path) -> TripletError:
+    return TripletError(
+        f"{len(lonely)} of {len(frames)} frames have no previous or no next frame: "
+        + shorten([str(frame) for frame in lonely]),
+        expected="the frame before and the frame after on disk",
+        where=root.absolute(),
+        remedy="take these frames out of the split, or fetch the whole drives",
+    )

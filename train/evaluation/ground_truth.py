@@ -1,0 +1,286 @@
+"""LiDAR depth of the frames of a split: projected once, kept in an HDF5 file, checked on read.
+
+Layout: a group for every frame, named by the frame's key, with ``rows`` and ``columns`` (uint16)
+and ``depth`` (float32, metres) of the pixels that a point falls on. Attributes of a group: ``size``
+(height, width), ``crc32c`` of its contents, and ``scan`` (bytes, mtime in ns, crc32c) of the scan
+it was projected from. Attributes of the file: ``format`` and ``source``, a JSON record.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xdistill.manifests import atomic
+from xdistill.manifests.download import cache_folder
+from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.progress import progress
+from xdistill.pipeline.kitti.calibration import calibration_sha256, read_calibration
+from xdistill.pipeline.kitti.frames import Frame, require_root
+from xdistill.pipeline.kitti.splits import by_drive
+from xdistill.pipeline.kitti.velodyne import DepthConvention, project_scan, read_scan, scan_path
+
+FORMAT = b"xdistill ground truth 1"
+ORPHAN_AGE_S = 24 * 3600.0
+"""A partial file older than this was left by a process that was killed."""
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py raises on a file with wrong bytes."""
+
+
+class GroundTruthError(XDistillError, OSError):
+    """Ground truth that is missing, damaged, or made from something else."""
+
+
+def prepare_ground_truth(
+    root: Path, frames: Sequence[Frame], *, depth: DepthConvention, path: Path | None = None
+) -> Path:
+    """Return the file with the frames' depth, projecting the scans if there is none yet.
+
+    Args:
+        root: KITTI raw root.
+        frames: Frames whose depth is needed.
+        depth: Which coordinate of a LiDAR point is its depth.
+        path: The file; None takes one in the cache folder, which is made anew whenever scans or
+            calibration have changed. A file given here is used without its scans where they are
+            no longer there, and refused where it disagrees with what is asked for.
+
+    Raises:
+        GroundTruthError: Frames without a scan, a damaged file, or one made from something else.
+        KittiError, CalibrationError, ScanError: As in ``project_scans``.
+    """
+    target = path or _default_path(root, frames, depth=depth)
+    reason = _disagreement(target, root, frames, depth) if target.exists() else "absent"
+    if reason is None:
+        return target
+    if path is not None and target.exists():
+        raise GroundTruthError(
+            reason,
+            expected=f"depth = {depth} of all {len(frames)} frames, from the scans under {root}",
+            where=target,
+            remedy="give another file with --ground-truth, or delete this one: it is made anew",
+        )
+    project_scans(root, frames, target, depth=depth)
+    return target
+
+
+def _default_path(root: Path, frames: Sequence[Frame], *, depth: DepthConvention) -> Path:
+    record = json.dumps([str(root.resolve()), frames_sha256(frames), str(FORMAT)])
+    digest = hashlib.sha256(record.encode()).hexdigest()[:16]
+    return cache_folder() / "ground_truth" / f"{depth}-{len(frames)}-frames-{digest}.h5"
+
+
+def frames_sha256(frames: Iterable[Frame]) -> str:
+    """sha256 of the frames written as a split file, in their order."""
+    return hashlib.sha256("".join(f"{frame}\n" for frame in frames).encode()).hexdigest()
+
+
+def project_scans(
+    root: Path, frames: Sequence[Frame], path: Path, *, depth: DepthConvention
+) -> None:
+    """Project the frames' scans into an HDF5 file, which takes its name only when it is whole.
+
+    Raises:
+        KittiError: The root is missing.
+        GroundTruthError: Frames have no scan: how many, of which drives. Or the file cannot be
+            written.
+        CalibrationError: The calibration of a date is missing or incomplete.
+        ScanError: A scan is cut short.
+    """
+    require_root(root)
+    _require_scans(root, frames)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_orphans(path)
+        _write_depth(root, frames, path, depth=depth)
+    except XDistillError:
+        # Some of them are an OSError too, and say more than the one below.
+        raise
+    except OSError as error:
+        raise GroundTruthError(
+            f"the depth cannot be written ({error})",
+            where=path.absolute(),
+            remedy="set XDISTILL_CACHE to a folder that can be written, or give a file there by "
+            "--ground-truth",
+        ) from error
+
+
+def _write_depth(
+    root: Path, frames: Sequence[Frame], path: Path, *, depth: DepthConvention
+) -> None:
+    # Each process writes a file of its own, so two that start together do no harm.
+    partial = atomic.partial_name(path)
+    try:
+        # The newest file version, because it has checksums on its own structures.
+        unique = dict.fromkeys(frames)
+        with (
+            h5py.File(partial, "w", libver="latest") as file,
+            progress(total=len(unique), unit="scan") as bar,
+        ):
+            # Bytes of fixed length lie in the object header, which has a checksum; text does not.
+            file.attrs["format"] = np.bytes_(FORMAT)
+            file.attrs["source"] = np.bytes_(json.dumps(_source(root, frames, depth)))
+            for frame in unique:
+                _project_one(file, root, frame, depth)
+                bar.update()
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    finally:
+        atomic.discard(partial)
+
+
+def _require_scans(root: Path, frames: Sequence[Frame]) -> None:
+    missing = [frame for frame in frames if not scan_path(root, frame).is_file()]
+    if missing:
+        raise GroundTruthError(
+            f"{len(missing)} of {len(frames)} frames have no velodyne scan: {by_drive(missing)}",
+            expected="velodyne_points/data/<10 digits>.bin for every frame of the split",
+            where=root.absolute(),
+            remedy="fetch velodyne_points of these drives, give a split without these frames, or "
+            "a file with their depth by --ground-truth",
+        )
+
+
+def _sweep_orphans(path: Path) -> None:
+    for orphan in path.parent.glob(f"{path.name}.*{atomic.PARTIAL}"):
+        if time.time() - orphan.stat().st_mtime > ORPHAN_AGE_S:
+            atomic.discard(orphan)
+
+
+def _source(root: Path, frames: Sequence[Frame], depth: DepthConvention) -> dict[str, Any]:
+    dates = sorted({frame.date for frame in frames})
+    return {
+        "data": str(root.absolute()),
+        "depth": depth,
+        "frames": len(frames),
+        "frames_sha256": frames_sha256(frames),
+        "calibration_sha256": {date: calibration_sha256(root, date) for date in dates},
+    }
+
+
+def _project_one(file: h5py.File, root: Path, frame: Frame, depth: DepthConvention) -> None:
+    calibration = read_calibration(root, frame.date)
+    size = calibration.sizes[frame.camera]
+    scan = scan_path(root, frame)
+    points = read_scan(scan)
+    rows, columns, metres = project_scan(points, calibration, frame.camera, size=size, depth=depth)
+    contents: dict[str, NDArray[Any]] = {
+        "rows": rows.astype(np.uint16),
+        "columns": columns.astype(np.uint16),
+        "depth": metres.astype(np.float32),
+    }
+    group = file.create_group(frame.key)
+    for name, values in contents.items():
+        group.create_dataset(name, data=values, compression=1, shuffle=True, chunks=True)
+    state = scan.stat()
+    group.attrs["size"] = size
+    group.attrs["crc32c"] = _checksum(size, contents)
+    group.attrs["scan"] = (state.st_size, state.st_mtime_ns, _crc32c(points.tobytes()))
+
+
+def _crc32c(data: bytes) -> int:
+    return int(google_crc32c.value(data))
+
+
+def _checksum(size: Sequence[int], contents: Mapping[str, NDArray[Any]]) -> int:
+    parts = [np.array(size, np.int64), *(contents[name] for name in ("rows", "columns", "depth"))]
+    return _crc32c(b"".join(part.tobytes() for part in parts))
+
+
+def read_source(path: Path) -> dict[str, Any]:
+    """The record of what a ground truth file was made from.
+
+    Raises:
+        GroundTruthError: Missing, damaged, or no ground truth file.
+    """
+    try:
+        with _open(path) as file:
+            found = file.attrs.get("format")
+            source = json.loads(file.attrs["source"]) if found == FORMAT else None
+    except DAMAGE as error:
+        raise _damaged(path, f"not readable ({error})") from error
+    if not isinstance(source, dict):
+        raise _damaged(path, f"a file of format {found!r}")
+    return source
+
+
+def read_depth(path: Path, frame: Frame) -> NDArray[np.float32]:
+    """A frame's depth (height, width) in metres, 0 where there is none.
+
+    Raises:
+        GroundTruthError: Missing, or its checksum fails; the frame is named.
+    """
+    try:
+        with _open(path) as file:
+            group = file[frame.key]
+            size = tuple(int(length) for length in group.attrs["size"])
+            contents = {name: group[name][()] for name in ("rows", "columns", "depth")}
+            intact = _checksum(size, contents) == int(group.attrs["crc32c"])
+    except DAMAGE as error:
+        raise _damaged(path, f"the depth of frame {frame} is not readable ({error})") from error
+    if not intact:
+        raise _damaged(path, f"the checksum of frame {frame} fails")
+    image = np.zeros(size, np.float32)
+    image[contents["rows"], contents["columns"]] = contents["depth"]
+    return image
+
+
+def _open(path: Path) -> h5py.File:
+    # No lock: the file is never changed in place, and network folders often cannot lock.
+    return h5py.File(path, "r", locking=False)
+
+
+def _disagreement(
+    path: Path, root: Path, frames: Sequence[Frame], depth: DepthConvention
+) -> str | None:
+    """Why the file cannot serve these frames; None if it can."""
+    source = read_source(path)
+    if source["depth"] != depth:
+        return f"depth = {source['depth']}"
+    for date, expected in source["calibration_sha256"].items():
+        if calibration_sha256(root, date) not in (None, expected):
+            return f"projected with another calibration of {date}"
+    try:
+        with _open(path) as file:
+            lacking = [frame for frame in frames if frame.key not in file]
+            if lacking:
+                return f"{len(lacking)} of {len(frames)} frames are not in it: {by_drive(lacking)}"
+            changed = [
+                frame
+                for frame in frames
+                if _differs(scan_path(root, frame), *map(int, file[frame.key].attrs["scan"]))
+            ]
+    except DAMAGE as error:
+        raise _damaged(path, f"not readable ({error})") from error
+    return f"projected from other scans of {by_drive(changed)}" if changed else None
+
+
+def _differs(scan: Path, size: int, mtime_ns: int, crc32c: int) -> bool:
+    """Whether a scan on disk is another than the recorded one; its bytes are read only if needed.
+
+    A copied data set has new times but the same bytes.
+    """
+    try:
+        state = scan.stat()
+    except FileNotFoundError:
+        return False
+    if (state.st_size, state.st_mtime_ns) == (size, mtime_ns):
+        return False
+    return _crc32c(scan.read_bytes()) != crc32c
+
+
+def _damaged(path: Path, found: str) -> GroundTruthError:
+    return GroundTruthError(
+        found,
+        expected="a whole ground truth file as this command writes it",
+        where=path,
+        remedy="delete this file: it is projected from the scans anew",
+    )

@@ -1,0 +1,133 @@
+"""The motions that a run has learned beside the recorded ones, as a table."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from xdistill.pipeline.cli import console
+from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.oxts import forward_motions
+from xdistill.train.checkpoint import load_checkpoint
+from xdistill.train.data.augment import NOTHING
+from xdistill.train.data.batch import collate, unit_images
+from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.data.triplets import Selection, find_triplets
+from xdistill.train.evaluation.pose_agreement import Floats, PoseReportError, compare, failures
+from xdistill.train.recipe.file import load_run_recipe
+from xdistill.train.training import Training, new_training
+
+BATCH_SIZE = 8
+
+
+def learned_motions(training: Training, data: Path, frames: Sequence[Frame]) -> Floats:
+    """T(target -> later source) (N, 4, 4) of frames by a run's pose network.
+
+    Raises:
+        PoseReportError: The run was trained with recorded poses.
+        XDistillError: An image cannot be read.
+    """
+    if training.model.pose is None:
+        raise PoseReportError(
+            "the run has no pose network",
+            expected='a run of a recipe with pose = "network"',
+            remedy="there is nothing to compare: it was trained with recorded poses",
+        )
+    dataset = TripletDataset(data, frames, recipe=training.recipe, labels=None)
+    training.model.eval()
+    result = []
+    for start in range(0, len(frames), BATCH_SIZE):
+        members = range(start, min(start + BATCH_SIZE, len(frames)))
+        batch = collate([dataset.sample(n, NOTHING) for n in members]).to(training.device)
+        with torch.inference_mode():
+            later = training.model.motions(batch, unit_images(batch.originals))[1]
+        result.append(later.cpu().double().numpy())
+    return np.concatenate(result)
+
+
+def report(run: Path, data: Path, split: str) -> dict[str, Any]:
+    """Learned beside recorded motions on the frames of a split.
+
+    Raises:
+        XDistillError: The run, a frame or a recorded pose cannot be read.
+    """
+    training = new_training(load_run_recipe(run), device=torch.device("cpu"))
+    load_checkpoint(run, training)
+    frames = find_triplets(data, Selection(split=split)).frames
+    learned = learned_motions(training, data, frames)
+    axes = compare(learned, forward_motions(data, frames))
+    return {
+        "run": str(run),
+        "frames": len(frames),
+        "poses": training.recipe.pose_source,
+        "failures": failures(axes),
+        "axes": {name: axis.as_json() for name, axis in axes.items()},
+    }
+
+
+def text(content: dict[str, Any]) -> str:
+    """The report as a table, failures last."""
+    lines = [f"{content['frames']} frames, {content['poses']}"]
+    lines.append(f"{'':<22}{'correlation':>12}{'error':>9}{'trivial':>9}{'spread/true':>13}")
+    for name, axis in content["axes"].items():
+        lines.append(
+            f"{name + ', ' + axis['unit']:<22}{_shown(axis['correlation'], 2):>12}"
+            f"{_shown(axis['error'], 3):>9}{_shown(axis['trivial_error'], 3):>9}"
+            f"{_shown(axis['spread_ratio'], 2):>13}"
+        )
+    lines.append("trivial: no yaw, no pitch, one speed for all; speed has the true median")
+    return "\n".join([*lines, *content["failures"]])
+
+
+def _shown(value: float | None, decimals: int) -> str:
+    return "none" if value is None else f"{value:.{decimals}f}"
+
+
+def require_places(run: Path, out: Path | None) -> None:
+    """Refuse a run that is not there and a file that cannot be written, before the work is done.
+
+    Raises:
+        PoseReportError: No such run folder, or no folder to write into.
+    """
+    if not run.is_dir():
+        raise PoseReportError(
+            f"no such run folder: {run}",
+            expected="a folder that xd-train wrote",
+            where=run.absolute(),
+            remedy="give the --out of its training",
+        )
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise PoseReportError(
+            f"--json {out} cannot be written ({'a folder' if out.is_dir() else 'no such folder'})",
+            expected="a file in an existing folder",
+            where=out.absolute().parent,
+            remedy="create the folder, or give another file",
+        )
+
+
+@click.command("pose-report", cls=console.Command)
+@click.option("--run", type=click.Path(path_type=Path), required=True, help="Run folder.")
+@console.data_option
+@click.option("--split", required=True, help="Split file or name.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write every number.")
+@console.examples(
+    "python -m xdistill.train.evaluation.pose_report --run runs/street-1 --data street "
+    "--split street/splits/test.txt",
+)
+def main(run: Path, data: Path, split: str, out: Path | None) -> None:
+    """Compare the motions that a run has learned with the recorded ones."""
+    require_places(run, out)
+    content = report(run, data, split)
+    click.echo(text(content))
+    if out is not None:
+        out.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        click.echo(f"wrote {out}")
+    click.echo(f"next: xd-eval --run {run} --data {data} --split {split}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Recipes as TOML: shipped or a user's own, inheritance, overrides, the resolved copy."""
+
+import difflib
+import json
+import math
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from xdistill.manifests import loader
+from xdistill.manifests.errors import ManifestError
+from xdistill.train.recipe.recipe import Recipe, RecipeError
+
+FILE_NAME = "recipe.toml"
+BASE = "base"
+"""The key that names the recipe to inherit from."""
+NONE_TEXT = "none"
+"""How an optional key is unset with ``--set``."""
+
+
+def load_recipe(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by name or a user's own by path, with ``key=value`` overrides.
+
+    Raises:
+        ManifestError: Not found or not TOML.
+        RecipeError: An unknown key (the nearest known one is named) or a bad value.
+    """
+    values = {"name": Path(name).stem} | _inherited(name, seen=())
+    values |= parse_overrides(overrides)
+    return build_recipe(values | _absolute_paths(values), where=f"recipe {name!r}")
+
+
+def load_run_recipe(run: Path) -> Recipe:
+    """Read the recipe of a run, which holds every key.
+
+    No key takes its default here: it would be another network than the run's.
+
+    Raises:
+        ManifestError: Not found or not TOML.
+        RecipeError: Keys are missing, or one is unknown or has a bad value.
+    """
+    path = run / FILE_NAME
+    values = loader.load("recipes", str(path))
+    missing = [field.name for field in fields(Recipe) if field.name not in values]
+    if missing:
+        raise RecipeError(
+            f"no {', '.join(missing)} in the run's recipe",
+            expected="every key, as xd-train wrote it",
+            where=path,
+            remedy="put back the file as it was, or start a new run",
+        )
+    return load_recipe(str(path))
+
+
+def dump_recipe(recipe: Recipe) -> bytes:
+    """The resolved recipe as TOML: every key, nothing inherited."""
+    values = {key: NONE_TEXT if v is None else v for key, v in asdict(recipe).items()}
+    return tomli_w.dumps(values).encode()
+
+
+def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with ``key=value`` overrides.
+
+    Raises:
+        RecipeError: An unknown key or a bad value.
+    """
+    return build_recipe(asdict(recipe) | parse_overrides(overrides), where="--set")
+
+
+def build_recipe(values: Mapping[str, Any], *, where: str) -> Recipe:
+    """Check keys and types and make the recipe.
+
+    Raises:
+        RecipeError: An unknown key, a value of another type, or one out of range.
+    """
+    hints = typing.get_type_hints(Recipe)
+    for key in values:
+        if key not in hints:
+            raise _unknown(key, hints, where)
+    return Recipe(**{key: _typed(key, values[key], hints[key], where) for key in values})
+
+
+def parse_overrides(texts: Sequence[str]) -> dict[str, str]:
+    """``key=value`` texts as a dictionary; values stay text until their key's type is known.
+
+    Raises:
+        RecipeError: A text without ``=``.
+    """
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise RecipeError(
+                f"--set {text}",
+                expected="key=value, such as --set batch_size=4",
+                remedy=f"known keys: {', '.join(field.name for field in fields(Recipe))}",
+            )
+        pairs[key.strip().replace("-", "_")] = value.strip()
+    return pairs
+
+
+def _inherited(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
+    """The file's values over those of its base, and of the base's base."""
+    if name in seen:
+        raise RecipeError(
+            f"{BASE} goes round in a circle: {' -> '.join([*seen, name])}",
+            expected=f"a chain of {BASE} that ends",
+            where=name,
+            remedy=f"remove one {BASE}",
+        )
+    values = loader.load("recipes", name)
+    base = values.pop(BASE, None)
+    if base is None:
+        return values
+    beside = Path(name).parent / str(base)
+    if base not in loader.names("recipes") and beside.is_file():
+        base = str(beside)
+    inherited = _inherited(str(base), seen=(*seen, name))
+    return {key: inherited[key] for key in inherited if key != "name"} | values
+
+
+def _absolute_paths(values: Mapping[str, Any]) -> dict[str, str]:
+    """Keys that name a user's own file, made to mean the same in every folder."""
+    words = {
+        "scheme": loader.names("schemes"),
+        "encoder_weights": ["imagenet", "none"],
+        "init": [NONE_TEXT],
+    }
+    return {
+        key: str(Path(values[key]).absolute())
+        for key, known in words.items()
+        if isinstance(values.get(key), str) and values[key] not in known
+    }
+
+
+def _typed(key: str, value: Any, hint: Any, where: str) -> Any:
+    """The value as its field's type; text from ``--set`` is read as that type."""
+    # ``A | None`` of classes and of literals have different origins.
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    options = typing.get_args(hint) if union else (hint,)
+    if type(None) in options and value in (None, NONE_TEXT):
+        return None
+    literals = [option for option in options if typing.get_origin(option) is Literal]
+    choices = tuple(choice for literal in literals for choice in typing.get_args(literal))
+    kind = type(choices[0]) if choices else next(o for o in options if o is not type(None))
+    converted = _convert(value, kind)
+    if converted is None or (choices and converted not in choices):
+        names = {int: "a whole number", float: "a finite number", bool: "true or false"}
+        expected = f"one of {', '.join(map(str, choices))}" if choices else names.get(kind, "text")
+        raise RecipeError(
+            f"{key} = {value!r}",
+            expected=expected,
+            where=where,
+            remedy=f"correct {key}",
+        )
+    return converted
+
+
+def _convert(value: Any, kind: type) -> bool | int | float | str | None:
+    """The value as ``kind``, or None where it is none."""
+    if kind is bool:
+        return value if isinstance(value, bool) else {"true": True, "false": False}.get(str(value))
+    if isinstance(value, bool):
+        return None
+    if kind is str:
+        return str(value) if isinstance(value, str | int) else None
+    try:
+        if isinstance(value, str | int) and kind is int:
+            return int(value)
+        number = float(value) if kind is float else math.nan
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _unknown(key: str, known: Mapping[str, Any], where: str) -> RecipeError:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return RecipeError(
+        f"unknown recipe key {key!r}",
+        expected=f"{near[0]!r}?" if near else f"one of {', '.join(known)}",
+        where=where,
+        remedy="correct or remove the key",
+    )
+
+
+def main(name: str, *overrides: str) -> None:
+    """Print a recipe's resolved keys as JSON: for programs that must not import the trainer."""
+    try:
+        recipe = load_recipe(name, overrides=overrides)
+    except ManifestError as error:
+        sys.exit(str(error))
+    print(json.dumps(asdict(recipe)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
