@@ -17,10 +17,10 @@ from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.data.augment import NOTHING
 from xdistill.train.data.batch import Batch
 from xdistill.train.data.dataset import TripletDataset, batch_keys, plain_keys, read_batches
-from xdistill.train.evaluation.pose_agreement import Floats, compare, failures
 from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE, JsonLines
 from xdistill.train.model import Terms
 from xdistill.train.picture import draw
+from xdistill.train.pose_agreement import Floats, compare, failures
 from xdistill.train.recipe.schedule import d2s_weight, learning_rate, reduction, schedule_length
 from xdistill.train.training import Training, TrainingError, reproducible
 

@@ -16,9 +16,9 @@ from xdistill.train.checkpoint import load_checkpoint, load_initial_networks
 from xdistill.train.data.dataset import TripletDataset
 from xdistill.train.data.labels import LabelSource, find_labels
 from xdistill.train.data.triplets import Selection, Triplets, find_triplets
-from xdistill.train.evaluation.pose_agreement import FEWEST, Floats
 from xdistill.train.loop import Job
 from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE, truncate
+from xdistill.train.pose_agreement import FEWEST, Floats
 from xdistill.train.recipe.file import load_recipe, load_run_recipe, override
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.recipe.schedule import schedule_length

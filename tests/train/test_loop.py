@@ -16,8 +16,8 @@ from xdistill.pipeline.store import LabelStoreError
 from xdistill.train import loop
 from xdistill.train.data.labels import MissingLabelsError
 from xdistill.train.data.triplets import Selection
-from xdistill.train.evaluation.pose_agreement import AXES
 from xdistill.train.loop import train
+from xdistill.train.pose_agreement import AXES
 from xdistill.train.run import RunError
 from xdistill.train.session import Session, recorded_request
 from xdistill.train.training import TrainingError

@@ -12,8 +12,8 @@ from training_tree import DRIVE, FRAMES
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.train.data.triplets import Selection
-from xdistill.train.evaluation.pose_agreement import AXES
 from xdistill.train.evaluation.pose_report import report
+from xdistill.train.pose_agreement import AXES
 
 
 def test_the_validations_recordings_are_checked_too(

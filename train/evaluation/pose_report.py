@@ -17,7 +17,7 @@ from xdistill.train.data.augment import NOTHING
 from xdistill.train.data.batch import collate, unit_images
 from xdistill.train.data.dataset import TripletDataset
 from xdistill.train.data.triplets import Selection, find_triplets
-from xdistill.train.evaluation.pose_agreement import Floats, PoseReportError, compare, failures
+from xdistill.train.pose_agreement import Floats, PoseReportError, compare, failures
 from xdistill.train.recipe.file import load_run_recipe
 from xdistill.train.training import Training, new_training
 

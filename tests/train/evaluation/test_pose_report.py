@@ -10,8 +10,8 @@ from training_tree import DRIVE
 
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.train.checkpoint import save_checkpoint
-from xdistill.train.evaluation.pose_agreement import PoseReportError, compare, components, failures
 from xdistill.train.evaluation.pose_report import learned_motions, main, report, text
+from xdistill.train.pose_agreement import PoseReportError, compare, components, failures
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.run import start_run
 from xdistill.train.training import new_training
