@@ -10,6 +10,8 @@ from xdistill.manifests import loader
 
 IGNORE_INDEX = 255
 """Label of a pixel without a class; no loss, no histogram and no metric counts it."""
+CONFIDENCE_LEVELS = 16
+"""Levels of a teacher's top probability p: level = min(15, floor(16 p))."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

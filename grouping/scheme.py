@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests import loader
 from xdistill.manifests.errors import ManifestError
-
-MAX_GROUPS = 255
-"""Group ids are uint8 and 255 is the ignore index."""
 
 
 class SchemeError(ManifestError):
@@ -57,6 +54,24 @@ class Scheme:
     def array(self) -> str:
         """Name of the store array that holds these groups."""
         return f"groups_{self.name}"
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the store's array records of the scheme, as JSON values."""
+        return {"scheme": self.name, "groups": list(self.groups), "table": list(self.table)}
+
+    @classmethod
+    def recorded(cls, attributes: Mapping[str, Any]) -> Self:
+        """The scheme that an array's attributes record, each group in its first class's colour."""
+        table = tuple(attributes["table"])
+        groups = tuple(attributes["groups"])
+        colours = cityscapes().colours
+        return cls(
+            name=attributes["scheme"],
+            groups=groups,
+            table=table,
+            colours=tuple(colours[table.index(group)] for group in range(len(groups))),
+        )
 
     def lookup(self) -> NDArray[np.uint8]:
         """Look-up table (256,) from train id to group id; whatever is no train id is ignore."""

@@ -8,8 +8,11 @@ let each of them fail.
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from xdistill.manifests.errors import OutputError
 
 PARTIAL = ".partial"
 """Ending of files and folders that are not finished; nothing reads them."""
@@ -117,3 +120,34 @@ def discard(path: Path) -> None:
     except OSError:
         # The sweep at the next opening tries again; the error in hand matters more.
         return
+
+
+def require_writable(path: Path, *, option: str) -> None:
+    """Check that a file can be written, before the work for it is done; nothing is left behind.
+
+    Args:
+        path: The file to be.
+        option: The flag that named it, for the message.
+
+    Raises:
+        OutputError: It is a folder, or its folder is missing, full or read-only.
+    """
+    if path.is_dir():
+        raise unwritable(path, "a folder", option=option)
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise unwritable(path, error.strerror, option=option) from error
+
+
+def unwritable(path: Path, reason: str | None, *, option: str | None = None) -> OutputError:
+    """The error that says why ``path`` cannot be written."""
+    return OutputError(
+        f"{option} {path} cannot be written ({reason})"
+        if option
+        else f"{path} cannot be written ({reason})",
+        expected="a path that can be written, in an existing folder",
+        where=path.absolute().parent,
+        remedy="create the folder, make room there, or give another path",
+    )

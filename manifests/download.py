@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from xdistill.manifests.errors import FetchError
+from xdistill.manifests.progress import Advance, unshown
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
 
-Watch: TypeAlias = Callable[[int, int | None], AbstractContextManager[Callable[[int], object]]]
+Watch: TypeAlias = Callable[[int, int | None], AbstractContextManager[Advance]]
 """Told the bytes that are there already and those of the whole file (None: the server does not
 say); what its context gives is then called with the number of bytes of every block.
 """
 
 
 @contextmanager
-def unwatched(done: int, total: int | None) -> Iterator[Callable[[int], object]]:
+def unwatched(done: int, total: int | None) -> Iterator[Advance]:
     """A watch that shows nothing."""
-    yield lambda count: None
+    yield unshown
 
 
 def cache_folder() -> Path:

@@ -33,5 +33,9 @@ class ManifestError(XDistillError, ValueError):
     """A table, recipe or scheme that is missing or breaks its form."""
 
 
+class OutputError(XDistillError, OSError):
+    """A result that cannot be written where it was asked for."""
+
+
 class FetchError(XDistillError, OSError):
     """A published file that could not be had."""

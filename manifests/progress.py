@@ -2,10 +2,18 @@
 
 import os
 import sys
-from typing import Never
+from collections.abc import Callable
+from typing import Never, TypeAlias
 
 import click
 from tqdm import tqdm
+
+Advance: TypeAlias = Callable[[int], object]
+"""Called with the number of units that have just been finished."""
+
+
+def unshown(count: int) -> None:
+    """An ``Advance`` that shows nothing."""
 
 
 def note(text: str) -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from xdistill.grouping.classes import cityscapes
+from xdistill.grouping.classes import CONFIDENCE_LEVELS, cityscapes
 from xdistill.teachers.engines.engine import describe_engine, memory_told
-from xdistill.teachers.protocol import CONFIDENCE_LEVELS, Labels, Record, fingerprint_of
+from xdistill.teachers.protocol import Labels, Record, fingerprint_of
 from xdistill.teachers.settings import ENGINES, TeacherSettings
 
 Logits = Float[Tensor, "batch classes height width"]

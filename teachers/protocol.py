@@ -14,11 +14,6 @@ from xdistill.manifests.errors import XDistillError
 Record: TypeAlias = Mapping[str, Any]
 """Everything that decides a teacher's labels, as JSON: strings, numbers, lists, mappings, None."""
 
-CONFIDENCE_LEVELS = 16
-"""Levels of the top probability p: level = min(15, floor(16 p))."""
-NO_CONFIDENCE = 255
-"""Confidence of a pixel without one."""
-
 
 class TeacherError(XDistillError, ValueError):
     """A teacher that cannot be had, or that breaks the protocol: nothing was labelled."""

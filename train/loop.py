@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from xdistill.manifests.progress import note, progress
-from xdistill.pipeline.labelling.pictures import write_png
+from xdistill.pipeline.kitti.images import write_png
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.data.augment import NOTHING

@@ -20,7 +20,7 @@ def preview(data: Path, store: Path, frame_text: str, scheme: str, out: Path) ->
     """Draw a frame with its class labels and groups."""
     from xdistill.grouping.scheme import load_scheme
     from xdistill.pipeline.kitti.frames import Frame
-    from xdistill.pipeline.labelling.pictures import write_png
+    from xdistill.pipeline.kitti.images import write_png
     from xdistill.pipeline.labelling.preview import preview as draw
     from xdistill.pipeline.store import LabelStore
 

@@ -24,14 +24,15 @@ def regroup(store: Path, scheme: str, part: str | None) -> None:
     The classes stay as they are; a second run does only what is missing.
     """
     from xdistill.grouping.scheme import load_scheme
-    from xdistill.pipeline.labelling.regroup import plan_regroup, select_share
+    from xdistill.pipeline.labelling.plan import select_part
+    from xdistill.pipeline.labelling.regroup import plan_regroup
     from xdistill.pipeline.labelling.regroup import regroup as run
     from xdistill.pipeline.store import LabelStore
 
     table = load_scheme(scheme)
     labels = LabelStore.open(store)
     pending = plan_regroup(labels, table)
-    tasks = select_share(pending, part)
+    tasks = select_part(pending, part)
     if not tasks:
         share = f"part {part} of {table.array}" if pending else table.array
         click.echo(f"nothing to do: {share} is complete in {store}")

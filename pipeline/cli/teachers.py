@@ -1,13 +1,13 @@
 """``xd-pipeline teachers``: which teachers there are, their weights, and how far engines agree."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xdistill.manifests.progress import progress
+from xdistill.manifests.progress import Advance, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.labelling.choice import choose, teacher_options
 
@@ -78,7 +78,7 @@ def fetch(name: str) -> None:
 
 
 @contextmanager
-def _bar(done: int, total: int | None) -> Iterator[Callable[[int], object]]:
+def _bar(done: int, total: int | None) -> Iterator[Advance]:
     """Shows a download from where it goes on."""
     with progress(total=total, unit="B", done=done) as bar:
         yield bar.update

@@ -1,4 +1,7 @@
-"""Read images, and notice the truncated ones: OpenCV fills what is missing with grey, silently."""
+"""Read images, and notice the truncated ones; write pictures.
+
+OpenCV silently fills what a truncated file lacks with grey, so whole files are checked here first.
+"""
 
 import re
 import struct
@@ -9,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from xdistill.manifests.atomic import unwritable
+from xdistill.manifests.errors import OutputError
 from xdistill.pipeline.kitti.errors import ImageError
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -69,6 +74,24 @@ def image_size(path: Path) -> tuple[int, int]:
     except struct.error:
         pass
     raise _error(path, "has no complete PNG or JPEG header")
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write an RGB (H, W, 3) or single-channel (H, W) uint8 array as PNG.
+
+    Raises:
+        OutputError: The folder is missing or cannot be written, or the name does not end in .png.
+    """
+    if path.suffix.lower() != ".png":
+        raise OutputError(
+            f"the name {path.name} does not end in .png", where=path, remedy="give a name that does"
+        )
+    pixels = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".png", pixels)
+    try:
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise unwritable(path, error.strerror) from error
 
 
 def _damage(data: bytes) -> str | None:

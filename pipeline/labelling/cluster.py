@@ -1,14 +1,14 @@
 """The shard tasks of ``segment`` on Dask distributed: local processes or an existing cluster."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from xdistill.manifests.errors import XDistillError
-from xdistill.manifests.progress import usable_cores
+from xdistill.manifests.progress import Advance, unshown, usable_cores
 from xdistill.pipeline.labelling.choice import TeacherChoice
 from xdistill.pipeline.labelling.plan import Task
 from xdistill.pipeline.labelling.segment import Outcome, segment
@@ -96,7 +96,7 @@ def segment_on(
     outcome: Outcome,
     batch_size: int = 1,
     locking: Locking = "required",
-    advance: Callable[[int], object] = lambda count: None,
+    advance: Advance = unshown,
 ) -> None:
     """Label the tasks on a cluster; the store ends up the same as by ``segment``.
 

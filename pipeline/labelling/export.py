@@ -1,6 +1,6 @@
 """Labels out of the store as PNG files, for other code bases and for the eye."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.pipeline.labelling.pictures import PictureError, write_png
-from xdistill.pipeline.labelling.regroup import stored_scheme
+from xdistill.grouping.scheme import Scheme
+from xdistill.manifests.atomic import unwritable
+from xdistill.manifests.progress import Advance, unshown
+from xdistill.pipeline.kitti.images import write_png
 from xdistill.pipeline.store import LabelStore, LabelStoreError
-
-Advance = Callable[[int], object]
 
 
 def export(
@@ -21,7 +21,7 @@ def export(
     *,
     array: str,
     colour: bool,
-    advance: Advance = lambda count: None,
+    advance: Advance = unshown,
 ) -> int:
     """Write one PNG a frame: ``<out>/<date>/<drive>/image_02/<10 digits>.png``.
 
@@ -40,7 +40,7 @@ def export(
 
     Raises:
         LabelStoreError: No sequence has the array, or a label map is damaged.
-        PictureError: A folder or file cannot be written.
+        OutputError: A folder or file cannot be written.
     """
     sequences = [name for name in store.sequences() if store.has(name, array)]
     if not sequences:
@@ -68,12 +68,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PictureError(
-            f"cannot make the folder ({error.strerror})",
-            expected="a folder, or a place for one",
-            where=path,
-            remedy="give --out a path that may be written and is no file",
-        ) from error
+        raise unwritable(path, error.strerror, option="--out") from error
 
 
 def array_names(store: LabelStore) -> list[str]:
@@ -92,4 +87,5 @@ def frames_of(store: LabelStore, array: str) -> int:
 
 def _palette(attributes: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Class colours; groups take the colour of their first class."""
-    return stored_scheme(attributes).palette() if "table" in attributes else cityscapes().palette()
+    table = Scheme.recorded(attributes) if "table" in attributes else cityscapes()
+    return table.palette()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.frames import Frame, image_path
@@ -206,7 +206,17 @@ def _size(
     return sizes.most_common(1)[0][0]
 
 
-def select_part(tasks: Sequence[Task], part: str | None) -> tuple[Task, ...]:
+class Numbered(Protocol):
+    """A task that knows its position among all shards of its request."""
+
+    @property
+    def number(self) -> int: ...
+
+
+AnyTask = TypeVar("AnyTask", bound=Numbered)
+
+
+def select_part(tasks: Sequence[AnyTask], part: str | None) -> tuple[AnyTask, ...]:
     """The share ``i/n`` (1-based) of the tasks, for job arrays; every shard has one owner.
 
     Raises:

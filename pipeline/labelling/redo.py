@@ -5,23 +5,23 @@ want of an image or of the right teacher, stays as it is and is named by the nex
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from xdistill.grouping.scheme import Scheme
+from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.kitti.frames import CAMERAS, Frame, require_root
 from xdistill.pipeline.kitti.splits import missing_frames
 from xdistill.pipeline.labelling.plan import Task, done_frames
-from xdistill.pipeline.labelling.regroup import plan_regroup, regroup, stored_scheme
+from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.pipeline.store.report import Finding, VerifyReport
 from xdistill.pipeline.store.shard import Labels
 from xdistill.teachers.protocol import Teacher, TeacherError
-
-Advance = Callable[[int], object]
 
 TEACHERS = ("confidence", "classes")
 """Arrays that only the teacher can make again; classes come last, as a frame with them is done."""
@@ -72,7 +72,7 @@ def label_again(
     frames: Sequence[Frame],
     *,
     teacher: Teacher,
-    advance: Advance = lambda count: None,
+    advance: Advance = unshown,
 ) -> Outcome:
     """Run the store's own teacher over damaged frames and put the labels in place of theirs.
 
@@ -168,7 +168,7 @@ def _replace(store: LabelStore, task: Task, new: dict[str, dict[int, Labels]]) -
 def regroup_again(store: LabelStore) -> int:
     """Bring every groups array up to date with its classes, by the table it was made with."""
     schemes = {
-        name: stored_scheme(store.array(sequence, name).attributes)
+        name: Scheme.recorded(store.array(sequence, name).attributes)
         for sequence in store.sequences()
         for name in store.arrays(sequence)
         if name.startswith("groups_")

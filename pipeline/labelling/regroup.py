@@ -1,17 +1,14 @@
 """Materialise a grouping scheme beside the classes, under the same commit protocol."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
 
-from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import Scheme
-from xdistill.manifests.progress import usable_cores
-from xdistill.pipeline.labelling.plan import select_part
-from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
+from xdistill.manifests.progress import Advance, unshown, usable_cores
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +46,7 @@ def _plan_sequence(
     """The tasks of a sequence whose shards are numbered from ``first``."""
     pending = store.array(sequence, "classes").committed().copy()
     if store.has(sequence, scheme.array):
-        groups = store.array(sequence, scheme.array)
-        check_table(groups.attributes, scheme, where=f"{store.path}/{sequence}/{scheme.array}")
-        done = groups.committed()
+        done = store.groups(sequence, scheme).committed()
         pending[: len(done)] &= ~done[: len(pending)]
     frames = pending.nonzero()[0]
     for shard in sorted(set((frames // SHARD_FRAMES).tolist())):
@@ -61,53 +56,13 @@ def _plan_sequence(
         )
 
 
-def select_share(tasks: Sequence[RegroupTask], part: str | None) -> tuple[RegroupTask, ...]:
-    """The share ``i/n`` of the tasks, divided as ``segment`` divides its own.
-
-    Raises:
-        PlanError: Not of the form i/n with 1 <= i <= n.
-    """
-    # The division looks at nothing but the number, which both kinds of task have.
-    return cast(tuple[RegroupTask, ...], select_part(cast(Any, tasks), part))
-
-
-def check_table(attributes: Mapping[str, object], scheme: Scheme, *, where: str) -> None:
-    """Refuse groups of the same name made with another table.
-
-    Raises:
-        LabelStoreError: The recorded table differs from the scheme's.
-    """
-    if attributes.get("table") != list(scheme.table):
-        raise LabelStoreError(
-            f"{scheme.array} was made with the table {attributes.get('table')}",
-            expected=f"scheme {scheme.name!r}: {list(scheme.table)}",
-            where=where,
-            remedy="give your scheme another name in its TOML file, and regroup with that",
-        )
-
-
-def stored_scheme(attributes: Mapping[str, Any]) -> Scheme:
-    """The scheme that a groups array was made with, from its own attributes.
-
-    Groups are coloured as their first class.
-    """
-    table = tuple(attributes["table"])
-    colours = cityscapes().colours
-    return Scheme(
-        name=attributes["scheme"],
-        groups=tuple(attributes["groups"]),
-        table=table,
-        colours=tuple(colours[table.index(group)] for group in range(len(attributes["groups"]))),
-    )
-
-
 def regroup(
     store: LabelStore,
     scheme: Scheme,
     *,
     tasks: Sequence[RegroupTask],
-    advance: Callable[[int], object] = lambda count: None,
-    leave: Callable[[int], object] = lambda count: None,
+    advance: Advance = unshown,
+    leave: Advance = unshown,
 ) -> int:
     """Write ``groups_<scheme>`` for the tasks, one shard a core at a time.
 
@@ -162,12 +117,7 @@ def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int 
         length=classes.length,
         size=classes.size,
         values=len(scheme.groups),
-        attributes={
-            "scheme": scheme.name,
-            "groups": list(scheme.groups),
-            "table": list(scheme.table),
-            "source_fingerprint": store.fingerprint,
-        },
+        attributes=scheme.attributes | {"source_fingerprint": store.fingerprint},
     )
     with groups.lease(task.shard) as held:
         if not held:

@@ -1,6 +1,6 @@
 """Label quality where ground truth exists: confusion, IoU of classes and groups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.grouping.scheme import Scheme
+from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.labelling.truth import ScoreError, Truth
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.png import Ids, read_label_map
 
 Confusion = Int[np.ndarray, "classes classes_and_ignore"]
-Advance = Callable[[int], object]
 
 SHOWN = 3
 """Confusions of a class that the page for a terminal names."""
@@ -28,7 +28,7 @@ def score(
     *,
     ids: Ids,
     scheme: Scheme,
-    advance: Advance = lambda count: None,
+    advance: Advance = unshown,
 ) -> dict[str, Any]:
     """Compare every labelled frame that has a ground-truth map.
 

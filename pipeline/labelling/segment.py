@@ -13,8 +13,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
+from xdistill.grouping.classes import CONFIDENCE_LEVELS, IGNORE_INDEX, cityscapes
 from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.kitti.errors import ImageError, MissingFrameError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
@@ -22,15 +23,12 @@ from xdistill.pipeline.labelling.plan import Task, done_frames
 from xdistill.pipeline.store import LabelArray, LabelStore
 from xdistill.teachers.protocol import FrameLabelError, Labels, Teacher, TeacherError
 
-CONFIDENCE_LEVELS = 16
-"""Levels min(15, floor(16 p)) of the teacher's top probability."""
 DECODE_THREADS = 2
 READ_AHEAD = 8
 """Decoded frames held ready: enough to hide the disk, few enough to bound memory."""
 
 Image = NDArray[np.uint8]
 Batch = Sequence[tuple[Frame, Image | XDistillError]]
-Advance = Callable[[int], object]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -68,7 +66,7 @@ def segment(
     tasks: Sequence[Task],
     outcome: Outcome,
     batch_size: int = 1,
-    advance: Advance = lambda count: None,
+    advance: Advance = unshown,
 ) -> None:
     """Label the frames of the tasks and commit them shard by shard.
 

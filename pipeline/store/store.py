@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from xdistill.grouping.classes import cityscapes
+from xdistill.grouping.scheme import Scheme
 from xdistill.manifests import atomic
 from xdistill.pipeline.store.array import LabelArray
 from xdistill.pipeline.store.description import (
@@ -144,6 +145,24 @@ class LabelStore:
                 remedy="run xd-pipeline segment for classes, xd-pipeline regroup for groups",
             )
         return LabelArray(folder, read_description(folder / name), self._leases)
+
+    def groups(self, sequence: str, scheme: Scheme) -> LabelArray:
+        """The groups of a sequence by a scheme.
+
+        Raises:
+            LabelStoreError: There are none, their metadata is damaged, or groups of this name were
+                made with another table.
+        """
+        found = self.array(sequence, scheme.array)
+        table = found.attributes.get("table")
+        if table != list(scheme.table):
+            raise LabelStoreError(
+                f"{scheme.array} was made with the table {table}",
+                expected=f"scheme {scheme.name!r}: {list(scheme.table)}",
+                where=f"{self.path}/{sequence}/{scheme.array}",
+                remedy="give your scheme another name in its TOML file, and regroup with that",
+            )
+        return found
 
     def ensure_array(
         self,

@@ -11,13 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.grouping.classes import IGNORE_INDEX
+from xdistill.grouping.classes import CONFIDENCE_LEVELS, IGNORE_INDEX
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import Scheme
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.frames import Frame, shorten
-from xdistill.pipeline.labelling.regroup import check_table
-from xdistill.pipeline.labelling.segment import CONFIDENCE_LEVELS
 from xdistill.pipeline.store import LabelReader, LabelStore
 
 CLASSES = "classes"
@@ -144,9 +142,7 @@ def _choose(store: LabelStore, sequence: str, scheme: Scheme, wanted: Sequence[i
     """The array to read: stored groups of the same table if they cover the frames."""
     if _lacking(store, sequence, scheme.array, wanted):
         return CLASSES
-    attributes = store.array(sequence, scheme.array).attributes
-    check_table(attributes, scheme, where=f"{store.path}/{sequence}/{scheme.array}")
-    return scheme.array
+    return store.groups(sequence, scheme).name
 
 
 def _require_confidence(
