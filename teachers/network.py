@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, pad
 
 from xdistill.grouping.classes import CONFIDENCE_LEVELS, cityscapes
 from xdistill.teachers.engines.engine import describe_engine, memory_told
-from xdistill.teachers.protocol import Labels, Record, fingerprint_of
+from xdistill.teachers.protocol import Prediction, Record, fingerprint_of
 from xdistill.teachers.settings import ENGINES, TeacherSettings
 
 Logits = Float[Tensor, "batch classes height width"]
@@ -100,7 +100,7 @@ class NetworkTeacher:
         for scale in self._scales:
             self._network.prepare(blank, scale)
 
-    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
         """Label frames of one size.
 
         Raises:
@@ -110,7 +110,7 @@ class NetworkTeacher:
         with torch.inference_mode(), memory_told(f"the network's pass over {len(images)} frames"):
             parts = [self._label(images[at : at + step]) for at in range(0, len(images), step)]
         levels = [level for _, level in parts if level is not None]
-        return Labels(
+        return Prediction(
             classes=np.concatenate([classes for classes, _ in parts]),
             confidence=np.concatenate(levels) if levels else None,
         )

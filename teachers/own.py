@@ -10,28 +10,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.teachers.protocol import Labels, Record, Teacher, TeacherError, require_labels
+from xdistill.teachers.protocol import Prediction, Record, Teacher, TeacherError, require_maps
 
 
 class OwnTeacher:
-    """Checks every answer of a user's teacher against the protocol."""
+    """A user's teacher as the protocol wants it.
+
+    Every answer is checked. ``calls_at_once`` and ``check_size`` are optional: without them, one
+    thread calls the teacher, and it takes frames of any size.
+    """
 
     def __init__(self, teacher: Teacher, *, spec: str) -> None:
         self._teacher = teacher
         self._spec = spec
         self.record: Record = dict(teacher.record)
         self.fingerprint = str(teacher.fingerprint)
-        # What a teacher may have beside the protocol; None and 1 are as without it.
-        self.check_size: Callable[[int, int], object] | None = getattr(teacher, "check_size", None)
         self.calls_at_once = int(getattr(teacher, "calls_at_once", 1))
 
-    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+    def check_size(self, height: int, width: int) -> None:
+        """Ask the user's teacher, where it has an opinion."""
+        if hasattr(self._teacher, "check_size"):
+            self._teacher.check_size(height, width)
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
         """The user's labels, of the promised form.
 
         Raises:
             TeacherError: They are not.
         """
-        return require_labels(self._teacher.label(images, keys), images, where=self._spec)
+        return require_maps(self._teacher.label(images, keys), images, where=self._spec)
 
 
 def load_own(spec: str, **options: object) -> OwnTeacher:

@@ -5,16 +5,20 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
-from xdistill.teachers.protocol import FrameLabelError, Labels, Record, TeacherError, fingerprint_of
-
-Ids = Literal["train", "label"]
+from xdistill.teachers.protocol import (
+    FrameLabelError,
+    Prediction,
+    Record,
+    TeacherError,
+    fingerprint_of,
+)
+from xdistill.teachers.settings import Ids
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3
@@ -44,8 +48,12 @@ class PngTeacher:
             "classes": list(cityscapes().names),
         }
         self.fingerprint = fingerprint_of(self.record)
+        self.calls_at_once = 1
 
-    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+    def check_size(self, height: int, width: int) -> None:
+        """Accept any size: each frame's label map is compared with its frame."""
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
         """Read the label map of every frame; the images only tell the expected size.
 
         Raises:
@@ -61,7 +69,7 @@ class PngTeacher:
             )
             for image, key in zip(images, keys, strict=True)
         ]
-        return Labels(classes=np.stack(maps))
+        return Prediction(classes=np.stack(maps))
 
 
 def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -28,7 +28,7 @@ class FrameLabelError(XDistillError, ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Labels:
+class Prediction:
     """What a teacher says of a batch of frames of one size."""
 
     classes: NDArray[np.uint8]
@@ -49,11 +49,23 @@ class Teacher(Protocol):
     def fingerprint(self) -> str:
         """sha256 of the record, in hexadecimal: equal fingerprints give equal labels."""
 
-    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
-        """Label frames of one size.
+    @property
+    def calls_at_once(self) -> int:
+        """Threads that may call ``label`` at the same time, at least 1."""
 
-        Called from one thread at a time, unless the teacher has an attribute ``calls_at_once``: as
-        many calls may then run at the same time.
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse frames of a size that ``label`` would fail at, before any is labelled.
+
+        Args:
+            height: Of the frames, in pixels.
+            width: Of the frames, in pixels.
+
+        Raises:
+            TeacherError: The teacher does not take frames of this size.
+        """
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
+        """Label frames of one size.
 
         Args:
             images: RGB frames (height, width, 3), uint8, all of one size.
@@ -88,21 +100,23 @@ def canonical_json(content: Any) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def require_labels(labels: Labels, images: Sequence[NDArray[np.uint8]], *, where: str) -> Labels:
-    """Return ``labels`` if they fit the frames they were given for.
+def require_maps(
+    prediction: Prediction, images: Sequence[NDArray[np.uint8]], *, where: str
+) -> Prediction:
+    """Return a prediction whose maps fit the frames that they were predicted for.
 
     Args:
-        labels: What the teacher answered.
-        images: The frames it was asked for, (height, width, 3) each.
+        prediction: The teacher's answer.
+        images: The frames, (height, width, 3) each.
         where: The teacher, named in the message.
 
     Raises:
         TeacherError: Wrong type, shape or dtype, or ids that are no train ids.
     """
     expected = (len(images), *images[0].shape[:2])
-    maps = {"classes": getattr(labels, "classes", None)}
-    if getattr(labels, "confidence", None) is not None:
-        maps["confidence"] = labels.confidence
+    maps = {"classes": getattr(prediction, "classes", None)}
+    if getattr(prediction, "confidence", None) is not None:
+        maps["confidence"] = prediction.confidence
     for name, found in maps.items():
         shape, dtype = getattr(found, "shape", None), getattr(found, "dtype", None)
         if shape != expected or dtype != np.uint8:
@@ -110,6 +124,6 @@ def require_labels(labels: Labels, images: Sequence[NDArray[np.uint8]], *, where
                 f"{name} of shape {shape} and type {dtype or type(found).__name__}",
                 expected=f"uint8 of shape {expected}: frames, height, width",
                 where=where,
-                remedy="return Labels(classes=...) at the frames' own size",
+                remedy="return Prediction(classes=...) at the frames' own size",
             )
-    return labels
+    return prediction

@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from xdistill.teachers.protocol import TeacherError
 
+Ids = Literal["train", "label"]
+"""What label maps hold: train ids, or Cityscapes label ids."""
 NATIVE = "native"
 CONFIG = "config"
 ENGINES = ("exact", "fused", "bf16", "fp16", "compile", "onnx")

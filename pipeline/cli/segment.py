@@ -11,7 +11,7 @@ import click
 
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
-from xdistill.pipeline.labelling.choice import TeacherChoice, choose, teacher_options
+from xdistill.pipeline.cli.teacher_options import choose, teacher_options
 
 if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Camera, Frame
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.leases import Locking
     from xdistill.teachers.protocol import Teacher
+    from xdistill.teachers.spec import TeacherSpec
 
 CAMERAS: "dict[str, tuple[Camera, ...]]" = {"l": ("l",), "r": ("r",), "both": ("l", "r")}
 
@@ -106,7 +107,7 @@ class _Run:
 
     def start(
         self,
-        choice: TeacherChoice,
+        choice: "TeacherSpec",
         existing: "LabelStore | None",
         *,
         at: str | int | None,
@@ -122,9 +123,8 @@ class _Run:
         if not self.share.tasks:
             return
         # A store is bound to the settings that it was made with: none for those that fail.
-        if (check_size := getattr(teacher, "check_size", None)) is not None:
-            for size in sorted({task.size for task in self.share.tasks}):
-                check_size(*size)
+        for size in sorted({task.size for task in self.share.tasks}):
+            teacher.check_size(*size)
         target = LabelStore.open_for_writing(self.store, **made_by, locking=locking)
         with progress(total=self.share.pending, unit="frame") as bar:
             if at:
@@ -147,7 +147,7 @@ class _Run:
             )
 
     def on_cluster(
-        self, choice: TeacherChoice, *, at: str | int, locking: "Locking", bar: Any
+        self, choice: "TeacherSpec", *, at: str | int, locking: "Locking", bar: Any
     ) -> None:
         from xdistill.pipeline.labelling.cluster import connect, segment_on
 

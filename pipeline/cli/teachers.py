@@ -9,7 +9,7 @@ import click
 
 from xdistill.manifests.progress import Advance, progress
 from xdistill.pipeline.cli import console
-from xdistill.pipeline.labelling.choice import choose, teacher_options
+from xdistill.pipeline.cli.teacher_options import choose, teacher_options
 
 if TYPE_CHECKING:
     from xdistill.teachers.catalogue import TeacherEntry

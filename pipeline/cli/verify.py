@@ -9,13 +9,13 @@ import click
 
 from xdistill.manifests.progress import progress
 from xdistill.pipeline.cli import console
-from xdistill.pipeline.labelling.choice import choose, teacher_options
+from xdistill.pipeline.cli.teacher_options import choose, teacher_options
 
 if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Frame
-    from xdistill.pipeline.labelling.choice import TeacherChoice
     from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.report import VerifyReport
+    from xdistill.teachers.spec import TeacherSpec
 
 
 @click.command("verify", cls=console.Command)
@@ -73,7 +73,7 @@ def _verify(store: Path) -> "VerifyReport":
         return verify_store(store, progress=bar.update)
 
 
-def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherChoice") -> int:
+def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherSpec") -> int:
     """Restore and redo; returns the number of frames that could not be labelled again."""
     from xdistill.pipeline.labelling.redo import frames_to_label, regroup_again, without_labels
     from xdistill.pipeline.store import LabelStore
@@ -96,14 +96,14 @@ def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherC
 
 
 def _label_again(
-    store: "LabelStore", frames: "list[Frame]", *, data: Path, choice: "TeacherChoice"
+    store: "LabelStore", frames: "list[Frame]", *, data: Path, choice: "TeacherSpec"
 ) -> int:
     """Returns the number of frames that could not be labelled."""
     if not frames:
         return 0
     from xdistill.pipeline.labelling.redo import label_again, need_confidence
 
-    if need_confidence(store, frames) and not choice.spec.startswith("png:"):
+    if need_confidence(store, frames) and choice.kind != "png":
         choice = replace(choice, settings=replace(choice.settings, confidence=True))
     # Before anything is taken back: without the right teacher the store stays as it is.
     teacher = choice.load()

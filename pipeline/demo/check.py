@@ -9,6 +9,7 @@ from typing import Any
 from xdistill.manifests import loader
 from xdistill.pipeline.demo.commands import DemoError
 from xdistill.pipeline.demo.stages import RUNS, Settings, changes_of, recipe_of
+from xdistill.teachers.spec import TeacherSpec
 
 SEEDS = 2**32
 """Seeds of a street are smaller."""
@@ -41,8 +42,8 @@ def check(settings: Settings) -> None:
     """Refuse what would fail in a later stage.
 
     Raises:
-        DemoError: The recipe cannot be resolved or has no baseline, the teacher's form is unknown,
-            or the seed too large.
+        DemoError: The recipe cannot be resolved or has no baseline, or the seed is too large.
+        TeacherError: The text names no teacher.
     """
     _check_recipes(settings)
     if not 0 <= settings.seed < SEEDS:
@@ -50,7 +51,8 @@ def check(settings: Settings) -> None:
             f"seed {settings.seed}", expected=f"0 to {SEEDS - 1}", where="--seed",
             remedy="give a smaller seed",
         )  # fmt: skip
-    _check_teacher(settings.teacher)
+    # Its form alone: the demo itself may make the files that it names.
+    TeacherSpec.parse(settings.teacher)
 
 
 def _check_recipes(settings: Settings) -> None:
@@ -83,19 +85,3 @@ def resolved(recipe: str, changes: Sequence[str] = ()) -> dict[str, Any]:
     if done.returncode:
         raise DemoError(done.stderr.strip())
     return dict(json.loads(done.stdout))
-
-
-def _check_teacher(spec: str) -> None:
-    """The form alone: what it names may be made by the demo itself."""
-    from xdistill.teachers.registry import FORMS
-
-    kind, colon, rest = spec.partition(":")
-    named = not colon and spec.partition(",")[0] in loader.names("teachers")
-    complete = bool(kind and rest) and (kind != "mmseg" or all(rest.partition(",")))
-    if not named and not complete:
-        raise DemoError(
-            f"no teacher {spec!r}",
-            expected=f"{FORMS}; manifests: {', '.join(loader.names('teachers'))}",
-            where="--teacher",
-            remedy="check the spelling",
-        )

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import Advance, unshown, usable_cores
-from xdistill.pipeline.labelling.choice import TeacherChoice
 from xdistill.pipeline.labelling.plan import Task
 from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import LabelStore
 from xdistill.pipeline.store.leases import Locking
 from xdistill.teachers.protocol import Teacher
+from xdistill.teachers.spec import TeacherSpec
 
 CONNECT_TIMEOUT = "30s"
 WORKER_DEATHS = 5
@@ -91,7 +91,7 @@ def segment_on(
     root: Path,
     store: Path,
     *,
-    teacher: TeacherChoice,
+    teacher: TeacherSpec,
     tasks: Sequence[Task],
     outcome: Outcome,
     batch_size: int = 1,
@@ -121,7 +121,7 @@ def segment_on(
     """
     from distributed import as_completed
 
-    same = root.absolute(), store.absolute(), teacher.placed(), batch_size, locking
+    same = root.absolute(), store.absolute(), teacher.absolute(), batch_size, locking
     futures = {client.submit(_run_task, task, *same, retries=0, pure=False): task for task in tasks}
     for future in as_completed(futures):
         _merge(outcome, _result(future, futures[future]))
@@ -154,7 +154,7 @@ def _run_task(
     task: Task,
     root: Path,
     store: Path,
-    choice: TeacherChoice,
+    spec: TeacherSpec,
     batch_size: int,
     locking: Locking,
 ) -> Outcome | XDistillError:
@@ -162,7 +162,7 @@ def _run_task(
     outcome = Outcome()
     try:
         with _teacher_in_use:
-            teacher = _worker_teacher(choice)
+            teacher = _worker_teacher(spec)
             labels = LabelStore.open_for_writing(
                 store, teacher=teacher.record, fingerprint=teacher.fingerprint, locking=locking
             )
@@ -175,6 +175,6 @@ def _run_task(
 
 
 @lru_cache(maxsize=1)
-def _worker_teacher(choice: TeacherChoice) -> Teacher:
+def _worker_teacher(spec: TeacherSpec) -> Teacher:
     """The teacher of this worker process, loaded by its first task under ``_teacher_in_use``."""
-    return choice.load()
+    return spec.load()

@@ -21,7 +21,7 @@ from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.labelling.plan import Task, done_frames
 from xdistill.pipeline.store import LabelArray, LabelStore
-from xdistill.teachers.protocol import FrameLabelError, Labels, Teacher, TeacherError
+from xdistill.teachers.protocol import FrameLabelError, Prediction, Teacher, TeacherError
 
 DECODE_THREADS = 2
 READ_AHEAD = 8
@@ -88,7 +88,7 @@ def segment(
         LabelStoreError: The store cannot be written.
         TeacherError: The teacher as a whole cannot work.
     """
-    calls = getattr(teacher, "calls_at_once", 1)
+    calls = teacher.calls_at_once
     with (
         ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as decoder,
         ThreadPoolExecutor(calls, thread_name_prefix="label") as labeller,
@@ -316,7 +316,7 @@ def _other_size(found: tuple[int, ...], expected: tuple[int, int]) -> str:
     )
 
 
-def _check_labels(labels: Labels, shape: tuple[int, int, int]) -> None:
+def _check_labels(labels: Prediction, shape: tuple[int, int, int]) -> None:
     """Refuse what is no label map before it reaches the store."""
     classes = labels.classes
     if classes.shape != shape or classes.dtype != np.uint8:

@@ -20,9 +20,9 @@ from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.network import GPU_CALLS, NetworkTeacher, Prepared
-from xdistill.teachers.protocol import Labels, fingerprint_of
-from xdistill.teachers.registry import load_teacher
+from xdistill.teachers.protocol import Prediction, fingerprint_of
 from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import load_teacher
 
 from ..teachers.conftest import FCN, random_state, save
 
@@ -39,16 +39,19 @@ class SleepingTeacher:
 
     record = {"kind": "module", "name": "sleeping"}
     fingerprint = fingerprint_of(record)
+    calls_at_once = 1
 
     def __init__(self, labels: Path) -> None:
         files = sorted(labels.glob(f"{DRIVE}/image_02/*.png"))
         self.maps = [np.asarray(cv2.imread(str(p), cv2.IMREAD_UNCHANGED), np.uint8) for p in files]
         self.calls = 0
 
-    def label(self, images: list[np.ndarray], keys: list[str]) -> Labels:
+    def check_size(self, height: int, width: int) -> None: ...
+
+    def label(self, images: list[np.ndarray], keys: list[str]) -> Prediction:
         time.sleep(TEACHER_S * len(images))
         self.calls += len(images)
-        return Labels(classes=np.stack([self.maps[int(key[-10:]) % 72] for key in keys]))
+        return Prediction(classes=np.stack([self.maps[int(key[-10:]) % 72] for key in keys]))
 
 
 @pytest.fixture

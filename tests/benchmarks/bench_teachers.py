@@ -21,8 +21,8 @@ from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.mmseg import config as mmseg_config
-from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import load_teacher
 
 from ..teachers.conftest import FCN, OCRNET, SEGFORMER, random_state, save
 

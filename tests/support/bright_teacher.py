@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.teachers.protocol import Labels, Record, fingerprint_of
+from xdistill.teachers.protocol import Prediction, Record, fingerprint_of
 
 
 class BrightTeacher:
@@ -16,11 +16,11 @@ class BrightTeacher:
         self.record: Record = {"kind": "bright"}
         self.fingerprint = fingerprint_of(self.record)
 
-    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
         """Train ids 0-18 and, if asked, levels 0-15."""
         pixels = np.stack(images)
         levels = pixels[..., 1] % 16 if self.confidence else None
-        return Labels(classes=pixels[..., 0] % 19, confidence=levels)
+        return Prediction(classes=pixels[..., 0] % 19, confidence=levels)
 
 
 def with_settings(settings: object) -> BrightTeacher:

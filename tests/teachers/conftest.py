@@ -23,6 +23,12 @@ PIDNET = "pidnet-s_2xb6-120k_1024x1024-cityscapes.py"
 Checkpoints = Callable[[str], Path]
 
 
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels are compared bit by bit with those of a CPU, also where there is a GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
 def random_state(config: str) -> dict[str, Tensor]:
     """Seeded weights whose class scores are balanced, so that many classes occur."""
     pytest.importorskip("mmseg")

@@ -14,8 +14,8 @@ from xdistill.manifests.errors import FetchError, ManifestError
 from xdistill.teachers import catalogue
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import load_teacher
 
 PAGE = b"<!DOCTYPE html><title>Sign in</title>"
 """What a network with a sign-in page sends for any address."""

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from xdistill.teachers.check import compare
-from xdistill.teachers.protocol import Labels, TeacherError
+from xdistill.teachers.protocol import Prediction, TeacherError
 
 
 class Fixed:
@@ -15,14 +15,17 @@ class Fixed:
 
     record = {"kind": "fixed"}
     fingerprint = "0"
+    calls_at_once = 1
 
     def __init__(self, *rows: Sequence[int]) -> None:
         self.map = np.array(rows, np.uint8)
         self.asked: list[str] = []
 
-    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+    def check_size(self, height: int, width: int) -> None: ...
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
         self.asked += keys
-        return Labels(classes=np.stack([self.map for _ in images]))
+        return Prediction(classes=np.stack([self.map for _ in images]))
 
 
 FRAMES = [(key, np.zeros((2, 3, 3), np.uint8)) for key in ("a", "b", "c")]

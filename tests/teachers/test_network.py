@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from xdistill.teachers.network import Network, NetworkTeacher, Prepared, confidence_levels, slide
 from xdistill.teachers.network import offsets as window_offsets
-from xdistill.teachers.protocol import Labels, TeacherError
+from xdistill.teachers.protocol import Prediction, TeacherError
 from xdistill.teachers.settings import TeacherSettings
 
 WEIGHTS = torch.tensor([[0.03, -0.02, 0.01], [-0.02, 0.02, 0.01], [0.01, 0.01, -0.02]])
@@ -33,7 +33,7 @@ class Linear(Network):
         return torch.einsum("kc,bchw->bkhw", WEIGHTS, inputs) + column
 
 
-def label(images: list[NDArray[np.uint8]], settings: TeacherSettings) -> Labels:
+def label(images: list[NDArray[np.uint8]], settings: TeacherSettings) -> Prediction:
     teacher = NetworkTeacher(
         Linear(), settings=settings, record={"kind": "test"}, device=torch.device("cpu")
     )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from xdistill.teachers.png import Ids, PngTeacher, _chunk, _chunks, read_ids
-from xdistill.teachers.protocol import FrameLabelError, Labels, TeacherError
-from xdistill.teachers.registry import load_teacher
+from xdistill.teachers.protocol import FrameLabelError, Prediction, TeacherError
+from xdistill.teachers.spec import load_teacher
 
 KEY = "2011_09_26/2011_09_26_drive_0013_sync/image_02/0000000050"
 IMAGE = np.zeros((4, 6, 3), np.uint8)
@@ -30,7 +30,7 @@ def palette(ids: NDArray[np.uint8]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body + _chunk(b"IDAT", chunks[b"IDAT"]) + _chunk(b"IEND", b"")
 
 
-def label(folder: Path, content: bytes | None, *, ids: Ids = "train") -> Labels:
+def label(folder: Path, content: bytes | None, *, ids: Ids = "train") -> Prediction:
     path = folder / f"{KEY}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name("0000000049.png").write_bytes(encode(np.zeros((4, 6), np.uint8)))
@@ -104,9 +104,9 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 
 def test_folder_without_label_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A mistyped folder must not become the store's teacher; ``png:`` alone is such a one.
+    # A mistyped folder must not become the store's teacher.
     monkeypatch.chdir(tmp_path)
-    for spec in ("png:", f"png:{tmp_path}"):
+    for spec in ("png:.", f"png:{tmp_path}"):
         with pytest.raises(TeacherError, match=r"no label maps in(.|\n)*correct the path"):
             load_teacher(spec)
 

@@ -8,10 +8,10 @@ import pytest
 
 from xdistill.teachers.protocol import (
     FrameLabelError,
-    Labels,
+    Prediction,
     TeacherError,
     fingerprint_of,
-    require_labels,
+    require_maps,
 )
 
 FRAME = np.zeros((4, 6, 3), np.uint8)
@@ -50,11 +50,11 @@ def test_frame_error_keeps_its_key_between_processes() -> None:
     ],
 )
 def test_labels_of_another_form_are_refused(classes: object, confidence: object) -> None:
-    labels = Labels(classes=classes, confidence=confidence)  # type: ignore[arg-type]
+    labels = Prediction(classes=classes, confidence=confidence)  # type: ignore[arg-type]
     with pytest.raises(TeacherError, match=r"expected: uint8 of shape \(1, 4, 6\)"):
-        require_labels(labels, [FRAME], where="mine:teacher")
+        require_maps(labels, [FRAME], where="mine:teacher")
 
 
 def test_good_labels_pass() -> None:
-    labels = Labels(classes=np.zeros((1, 4, 6), np.uint8))
-    assert require_labels(labels, [FRAME], where="mine:teacher") is labels
+    labels = Prediction(classes=np.zeros((1, 4, 6), np.uint8))
+    assert require_maps(labels, [FRAME], where="mine:teacher") is labels

@@ -17,7 +17,7 @@ from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.network import GPU_CALLS, Network, NetworkTeacher, Prepared
 from xdistill.teachers.png import PngTeacher
-from xdistill.teachers.protocol import Labels, TeacherError
+from xdistill.teachers.protocol import Prediction, TeacherError
 from xdistill.teachers.settings import TeacherSettings
 
 CALLS = 3
@@ -36,7 +36,9 @@ class SlowTeacher:
         """First frames of the calls under way, each time one begins or ends."""
         self._counting = threading.Lock()
 
-    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+    def check_size(self, height: int, width: int) -> None: ...
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
         number = int(keys[0][-10:])
         with self._counting:
             self.running += 1

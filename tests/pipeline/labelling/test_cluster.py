@@ -19,13 +19,12 @@ from kitti_tree import DRIVE_A, Tree
 from xdistill.pipeline.cli.segment import segment as segment_command
 from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling import cluster
-from xdistill.pipeline.labelling.choice import TeacherChoice
 from xdistill.pipeline.labelling.cluster import ClusterError, connect, segment_on
 from xdistill.pipeline.labelling.plan import Task, make_plan
 from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import TeacherSpec
 
 pytestmark = pytest.mark.filterwarnings(
     # Dask's own sockets and loops are collected late when its processes are killed.
@@ -36,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
 TEACHER = """
 import errno, fcntl, multiprocessing, os, pathlib, signal, threading, time
 import numpy as np
-from xdistill.teachers.protocol import Labels, TeacherError, fingerprint_of
+from xdistill.teachers.protocol import Prediction, TeacherError, fingerprint_of
 
 def log_calls(keys):
     with open(pathlib.Path(os.environ["LOADS"]).with_name("calls"), "a") as log:
@@ -53,7 +52,7 @@ class Counting:
         time.sleep(0.01)
         classes = np.stack([(image[..., 0] % 19) for image in images]).astype(np.uint8)
         self.busy.release()
-        return Labels(classes=classes)
+        return Prediction(classes=classes)
 
 def make():
     log = pathlib.Path(os.environ["LOADS"])
@@ -87,19 +86,17 @@ def make_without_locks():
 
 
 @pytest.fixture
-def choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TeacherChoice:
+def choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TeacherSpec:
     (tmp_path / "counting_teacher.py").write_text(TEACHER)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOADS", str(tmp_path / "loads"))
     # Workers are new processes: they find the module where this one would.
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return TeacherChoice(
-        spec="counting_teacher:make", device="cpu", ids="train", settings=TeacherSettings()
-    )
+    return TeacherSpec.parse("counting_teacher:make", device="cpu")
 
 
 @pytest.fixture
-def serial(tree: Tree, tmp_path: Path, choice: TeacherChoice) -> Path:
+def serial(tree: Tree, tmp_path: Path, choice: TeacherSpec) -> Path:
     """The store that a serial run makes, left in the layout the cluster must reproduce."""
     store = tmp_path / "serial.zarr"
     teacher = choice.load()
@@ -121,7 +118,7 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def empty(tmp_path: Path, choice: TeacherChoice) -> Iterator[Path]:
+def empty(tmp_path: Path, choice: TeacherSpec) -> Iterator[Path]:
     teacher = choice.load()
     store = tmp_path / "cluster.zarr"
     LabelStore.create(store, teacher=teacher.record, fingerprint=teacher.fingerprint)
@@ -137,7 +134,7 @@ def all_tasks(tree: Tree, store: Path) -> tuple[Task, ...]:
 
 
 def run_on_cluster(
-    client: Client, tree: Tree, store: Path, choice: TeacherChoice
+    client: Client, tree: Tree, store: Path, choice: TeacherSpec
 ) -> tuple[Outcome, int]:
     """What a run of everything did, and the frames it advanced by."""
     outcome = Outcome()
@@ -191,7 +188,7 @@ def is_gone(pid: int) -> bool:
 
 
 def test_two_workers_make_the_serial_store_byte_for_byte(
-    tree: Tree, serial: Path, empty: Path, choice: TeacherChoice, tmp_path: Path
+    tree: Tree, serial: Path, empty: Path, choice: TeacherSpec, tmp_path: Path
 ) -> None:
     with connect(2) as client:
         outcome, advanced = run_on_cluster(client, tree, empty, choice)
@@ -207,7 +204,7 @@ def loads(folder: Path) -> list[str]:
 
 
 def test_a_killed_worker_costs_at_most_its_shard(
-    tree: Tree, serial: Path, empty: Path, choice: TeacherChoice, tmp_path: Path
+    tree: Tree, serial: Path, empty: Path, choice: TeacherSpec, tmp_path: Path
 ) -> None:
     with connect(2) as client, ThreadPoolExecutor(1) as pool:
         killing = pool.submit(kill_a_busy_worker, client, tmp_path)
@@ -222,7 +219,7 @@ def test_a_killed_worker_costs_at_most_its_shard(
 
 
 def test_threads_of_a_worker_share_one_teacher_and_take_turns(
-    tree: Tree, empty: Path, choice: TeacherChoice, tmp_path: Path
+    tree: Tree, empty: Path, choice: TeacherSpec, tmp_path: Path
 ) -> None:
     with (
         LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as local,
@@ -245,36 +242,36 @@ def test_local_workers_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_teachers_error_ends_the_run_at_once_without_a_traceback(
     tree: Tree,
     empty: Path,
-    choice: TeacherChoice,
+    choice: TeacherSpec,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    broken = replace(choice, spec="counting_teacher:Broken")
+    broken = replace(choice, name="counting_teacher:Broken")
     with connect(1) as client, pytest.raises(TeacherError, match="the network is broken"):
         run_first_shard(client, tree, empty, broken)
     assert len(calls(tmp_path)) == 1
     assert "Traceback" not in capfd.readouterr().err
 
 
-def run_first_shard(client: Client, tree: Tree, store: Path, choice: TeacherChoice) -> None:
+def run_first_shard(client: Client, tree: Tree, store: Path, choice: TeacherSpec) -> None:
     tasks = all_tasks(tree, store)[:1]
     segment_on(client, tree.data, store, teacher=choice, tasks=tasks, outcome=Outcome())
 
 
 def test_a_defect_is_raised_once_and_not_tried_again(
-    tree: Tree, empty: Path, choice: TeacherChoice, tmp_path: Path
+    tree: Tree, empty: Path, choice: TeacherSpec, tmp_path: Path
 ) -> None:
-    defective = replace(choice, spec="counting_teacher:Defective")
+    defective = replace(choice, name="counting_teacher:Defective")
     with connect(1) as client, pytest.raises(ValueError, match="a defect"):
         run_first_shard(client, tree, empty, defective)
     assert len(calls(tmp_path)) == 1
 
 
 def test_a_shard_that_kills_its_workers_is_given_up(
-    tree: Tree, empty: Path, choice: TeacherChoice, monkeypatch: pytest.MonkeyPatch
+    tree: Tree, empty: Path, choice: TeacherSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "WORKER_DEATHS", 0)
-    deadly = replace(choice, spec="counting_teacher:Deadly")
+    deadly = replace(choice, name="counting_teacher:Deadly")
     message = r"workers died on shard [01] of"
     with connect(1) as client, pytest.raises(ClusterError, match=message) as told:
         run_on_cluster(client, tree, empty, deadly)
@@ -296,33 +293,8 @@ def test_relative_paths_are_those_of_the_client(
     assert "labelled 72 frames" in result.stdout
 
 
-@pytest.mark.parametrize(
-    ("spec", "expected"),
-    [
-        ("png:labels", "png:{here}/labels"),
-        ("png:labels,2", "png:{here}/labels,2"),
-        ("hf:model", "hf:{here}/model"),
-        ("hf:organisation/name", "hf:organisation/name"),
-        ("mmseg:own.py,own.pth", "mmseg:{here}/own.py,{here}/own.pth"),
-        ("mmseg:shipped.py,own.pth", "mmseg:shipped.py,{here}/own.pth"),
-        ("ocrnet-hr48,own.pth", "ocrnet-hr48,{here}/own.pth"),
-        ("ocrnet-hr48", "ocrnet-hr48"),
-        ("module:factory", "module:factory"),
-    ],
-)
-def test_a_spec_with_its_files_in_full(
-    spec: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("labels", "labels,2", "model", "own.py", "own.pth", "ocrnet-hr48", "module"):
-        Path(name).mkdir()
-    choice = TeacherChoice(spec=spec, device="cpu", ids="train", settings=TeacherSettings())
-    assert choice.placed().spec == expected.format(here=tmp_path)
-    assert choice.placed() == replace(choice, spec=choice.placed().spec)
-
-
 def test_a_part_on_a_cluster_can_do_without_locks(
-    tree: Tree, tmp_path: Path, choice: TeacherChoice
+    tree: Tree, tmp_path: Path, choice: TeacherSpec
 ) -> None:
     command = ["--data", str(tree.data), "--store", str(tmp_path / "labels.zarr")]
     command += ["--teacher", "counting_teacher:make_without_locks", "--device", "cpu"]

@@ -14,7 +14,7 @@ from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import LabelStore
-from xdistill.teachers.protocol import Labels, fingerprint_of
+from xdistill.teachers.protocol import Prediction, fingerprint_of
 
 DRIVE = "2011_09_26/2011_09_26_drive_0001_sync"
 SIZE = (128, 512)
@@ -27,13 +27,16 @@ class RandomTeacher:
 
     record = {"kind": "module", "name": "random"}
     fingerprint = fingerprint_of(record)
+    calls_at_once = 1
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
 
-    def label(self, images: list[NDArray[np.uint8]], keys: list[str]) -> Labels:
+    def check_size(self, height: int, width: int) -> None: ...
+
+    def label(self, images: list[NDArray[np.uint8]], keys: list[str]) -> Prediction:
         shape = (len(images), *images[0].shape[:2])
-        return Labels(classes=self.rng.integers(0, 19, shape, np.uint8))
+        return Prediction(classes=self.rng.integers(0, 19, shape, np.uint8))
 
 
 @pytest.fixture

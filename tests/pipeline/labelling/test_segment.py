@@ -188,7 +188,7 @@ def test_parts_of_a_job_array_cover_everything_once(tree: Tree, store: Path) -> 
 SLOW_FACTORY = """
 import time
 import numpy as np
-from xdistill.teachers.protocol import Labels, fingerprint_of
+from xdistill.teachers.protocol import Prediction, fingerprint_of
 
 class Slow:
     record = {"kind": "module", "name": "slow"}
@@ -199,7 +199,7 @@ class Slow:
         value = [int(key[-2:]) % 19 for key in keys]
         shape = (len(images), *images[0].shape[:2])
         classes = np.broadcast_to(np.array(value, np.uint8)[:, None, None], shape).copy()
-        return Labels(classes=classes, confidence=None)
+        return Prediction(classes=classes, confidence=None)
 
 def make():
     return Slow()
@@ -263,7 +263,7 @@ def test_ctrl_c_keeps_every_finished_frame_and_says_so(store: Path, slow_run: li
 
 CONFIDENT_FACTORY = """
 import numpy as np
-from xdistill.teachers.protocol import Labels, fingerprint_of
+from xdistill.teachers.protocol import Prediction, fingerprint_of
 
 class Confident:
     record = {"kind": "module", "name": "confident"}
@@ -273,7 +273,7 @@ class Confident:
     def label(self, images, keys):
         classes = np.stack([image[..., 0] % 19 for image in images]).astype(np.uint8)
         levels = np.stack([image[..., 1] % 16 for image in images]).astype(np.uint8)
-        return Labels(classes=classes, confidence=levels if self.settings.confidence else None)
+        return Prediction(classes=classes, confidence=levels if self.settings.confidence else None)
 
 def make(settings):
     return Confident(settings)

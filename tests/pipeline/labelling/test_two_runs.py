@@ -23,7 +23,7 @@ from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.png import PngTeacher
-from xdistill.teachers.protocol import Labels
+from xdistill.teachers.protocol import Prediction
 
 FIRST_SHARD, OTHER_SHARDS = 63, 9
 """Frames of the tree: drive A has frames 0-63 without 5 in its first shard."""
@@ -45,12 +45,16 @@ class Gate:
 class CountingTeacher:
     """The labels of the PNG files, with a count of the frames it was shown."""
 
+    calls_at_once = 1
+
     def __init__(self, folder: Path, gate: Callable[[], None] = lambda: None) -> None:
         self._png, self._gate = PngTeacher(folder), gate
         self.record, self.fingerprint = self._png.record, self._png.fingerprint
         self.frames = 0
 
-    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Labels:
+    def check_size(self, height: int, width: int) -> None: ...
+
+    def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
         self._gate()
         self.frames += len(images)
         return self._png.label(images, keys)

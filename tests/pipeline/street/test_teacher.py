@@ -24,7 +24,7 @@ from xdistill.pipeline.street.train_teacher import (
     report,
     train,
 )
-from xdistill.teachers.registry import load_teacher
+from xdistill.teachers.spec import load_teacher
 
 pytest.importorskip("mmseg", reason="needs the extra 'teacher'")
 

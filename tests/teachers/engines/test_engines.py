@@ -21,8 +21,8 @@ from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
 from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import load_teacher
 
 from ..conftest import FCN, PIDNET, Checkpoints
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from xdistill.manifests.errors import FetchError
 from xdistill.teachers.class_names import map_classes
 from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import load_teacher
 
 transformers = pytest.importorskip("transformers")
 

@@ -16,8 +16,8 @@ from xdistill.pipeline.cli.segment import segment
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import load_teacher
 
 from ..conftest import FCN, OCRNET, PIDNET, SEGFORMER, Checkpoints, random_state, save
 

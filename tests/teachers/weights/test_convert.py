@@ -16,8 +16,8 @@ from xdistill.teachers.mmseg import attention
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import load_teacher
 from xdistill.teachers.weights import published
 from xdistill.teachers.weights.convert import INVERSEFORM, MMSEG, ORIGINAL, author, convert
 

@@ -1,26 +1,26 @@
-"""Teachers by name: every form, every mistake in one, and a user's own."""
+"""Every form of a teacher's text, every mistake in one, and a user's own teacher."""
 
+import pickle
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from xdistill.teachers.protocol import Teacher, TeacherError
-from xdistill.teachers.registry import load_teacher
 from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.spec import TeacherSpec, load_teacher
 
 OWN = """
 import numpy as np
-from xdistill.teachers.protocol import Labels, fingerprint_of
+from xdistill.teachers.protocol import Prediction, fingerprint_of
 
 class Mine:
     def __init__(self, device="none"):
         self.record = {"kind": "mine", "device": device}
         self.fingerprint = fingerprint_of(self.record)
     def label(self, images, keys):
-        return Labels(classes=np.stack([np.full(i.shape[:2], 3, np.uint8) for i in images]))
+        return Prediction(classes=np.stack([np.full(i.shape[:2], 3, np.uint8) for i in images]))
 
 def factory(device):
     return Mine(device)
@@ -30,7 +30,7 @@ def everything(**options):
 
 class Bad(Mine):
     def label(self, images, keys):
-        return Labels(classes=np.zeros((1, 2, 2), np.int64))
+        return Prediction(classes=np.zeros((1, 2, 2), np.int64))
 
 class Choosy(Mine):
     calls_at_once = 2
@@ -70,10 +70,11 @@ def test_factory_gets_the_options_it_names(own: Path) -> None:
     assert load_teacher("own_teacher:Mine").record["device"] == "cpu"
 
 
-def test_what_an_own_teacher_has_beside_the_protocol_is_passed_on(own: Path) -> None:
-    plain: Any = load_teacher("own_teacher:Mine")
-    assert plain.check_size is None and plain.calls_at_once == 1
-    choosy: Any = load_teacher("own_teacher:Choosy")
+def test_an_own_teacher_may_leave_out_calls_at_once_and_check_size(own: Path) -> None:
+    plain = load_teacher("own_teacher:Mine")
+    assert plain.calls_at_once == 1
+    plain.check_size(192, 640)
+    choosy = load_teacher("own_teacher:Choosy")
     assert choosy.calls_at_once == 2
     with pytest.raises(ValueError, match="^not 640x192$"):
         choosy.check_size(192, 640)
@@ -101,8 +102,10 @@ def test_users_own_exception_keeps_its_type(own: Path) -> None:
         ("own_teacher:number", "5"),
         ("own_teacher:nothing", "object without record and fingerprint and label"),
         ("ocrnet-hr49", "manifests: .*ocrnet-hr48"),
-        ("own_teacher:", "no teacher"),
-        ("", "no teacher"),
+        ("own_teacher:", "^'own_teacher:' names no teacher\n"),
+        ("", "^'' names no teacher\n"),
+        ("png:", "^'png:' names no teacher\n"),
+        ("hf:", "^'hf:' names no teacher\n"),
         ("mmseg:config.py", "expected: mmseg:CONFIG,CHECKPOINT"),
         ("mmseg:,x.pth", "expected: mmseg:CONFIG,CHECKPOINT"),
     ],
@@ -113,8 +116,46 @@ def test_specs_that_lead_nowhere(own: Path, spec: str, named: str) -> None:
 
 
 def test_settings_that_could_not_act_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match="^--input-size and --flip with png:") as caught:
+    with pytest.raises(
+        TeacherError, match="^--input-size and --flip do not apply to png:"
+    ) as caught:
         load_teacher(f"png:{tmp_path}", settings=TeacherSettings(flip=True, input_size="64"))
     assert "leave out --input-size and --flip" in str(caught.value)
-    with pytest.raises(TeacherError, match="--ids"):
+    with pytest.raises(TeacherError, match="^--ids label does not apply to ocrnet-hr48\n"):
         load_teacher("ocrnet-hr48", ids="label")
+
+
+FORMS = {
+    "png:labels": "png:{here}/labels",
+    "png:labels,2": "png:{here}/labels,2",
+    "png:a:b": "png:{here}/a:b",
+    "hf:model": "hf:{here}/model",
+    "hf:organisation/name": "hf:organisation/name",
+    "mmseg:own.py,own.pth": "mmseg:{here}/own.py,{here}/own.pth",
+    "mmseg:shipped.py,own.pth": "mmseg:shipped.py,{here}/own.pth",
+    "ocrnet-hr48,own.pth": "ocrnet-hr48,{here}/own.pth",
+    "ocrnet-hr48,a:b": "ocrnet-hr48,{here}/a:b",
+    "ocrnet-hr48": "ocrnet-hr48",
+    "module:factory": "module:factory",
+}
+"""Each form, and the same teacher by absolute paths."""
+
+
+@pytest.mark.parametrize(("text", "expected"), FORMS.items())
+def test_a_spec_by_absolute_paths(
+    text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (*"labels labels,2 model own.py own.pth ocrnet-hr48 module a:b".split(),):
+        Path(path).mkdir()
+    spec = TeacherSpec.parse(text, device="cuda:1", settings=TeacherSettings())
+    assert str(spec.absolute()) == expected.format(here=tmp_path)
+    assert spec.absolute().device == "cuda:1"
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_a_spec_is_written_as_it_was_read_and_travels_between_processes(text: str) -> None:
+    spec = TeacherSpec.parse(text)
+    assert str(spec) == text and TeacherSpec.parse(str(spec)) == spec
+    again = pickle.loads(pickle.dumps(spec))
+    assert again == spec and hash(again) == hash(spec)
