@@ -246,7 +246,7 @@ def _poses(settings: Settings) -> Stage:
                 words=_words(
                     "python",
                     "-m",
-                    "xdistill.train.evaluation.pose_report",
+                    "xdistill.train.cli.pose_report",
                     "--run",
                     settings.run(name),
                     "--data",

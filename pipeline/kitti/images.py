@@ -3,6 +3,7 @@
 OpenCV silently fills what a truncated file lacks with grey, so whole files are checked here first.
 """
 
+import os
 import re
 import struct
 import zlib
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from xdistill.manifests.atomic import unwritable
 from xdistill.manifests.errors import OutputError
+from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.errors import ImageError
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -47,6 +49,27 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise _error(path, "cannot be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def as_image(image: PathLike | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The RGB image (height, width, 3) of a file, or the array itself.
+
+    Args:
+        image: PNG or JPEG file, or RGB (height, width, 3) uint8; a Pillow image will do.
+
+    Raises:
+        ImageError: The file is missing or damaged, or the array is not an RGB image.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(as_path(image))
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise ImageError(
+            f"the image is an array of {array.dtype} and shape {array.shape}",
+            expected="RGB of shape (height, width, 3), uint8 from 0 to 255",
+            remedy="convert it: channels last, values times 255 where they lie between 0 and 1",
+        )
+    return array
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -23,10 +23,10 @@ from xdistill.pipeline.kitti.splits import read_split
 from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.data.batch import Batch
 from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.evaluation.depth_model import DepthModel
 from xdistill.train.evaluation.ground_truth import prepare_ground_truth, read_depth
-from xdistill.train.evaluation.metrics import METRICS
-from xdistill.train.evaluation.predict import predict
-from xdistill.train.evaluation.protocols import EIGEN
+from xdistill.train.evaluation.predictions import predict_frames
+from xdistill.train.evaluation.protocols import EIGEN, METRICS
 from xdistill.train.loop import Job, train
 from xdistill.train.model import Model
 from xdistill.train.recipe.file import load_recipe
@@ -129,11 +129,9 @@ def score(training: Training, street: Path, split: str, folder: Path) -> dict[st
     truth_file = prepare_ground_truth(
         street, frames, depth=EIGEN.depth, path=folder / "ground_truth.h5"
     )
-    network = training.model.depth.eval()
+    model = DepthModel(network=training.model.depth.eval(), recipe=training.recipe, device=CPU)
     rows = []
-    for frame, disparity in zip(
-        frames, predict(network, training.recipe, street, frames, device=CPU), strict=True
-    ):
+    for frame, disparity in zip(frames, predict_frames(model, street, frames), strict=True):
         metrics, ratio = EIGEN.score(disparity, read_depth(truth_file, frame))
         rows.append([*metrics.tolist(), *by_group(street, frame, disparity, ratio)])
     return {

@@ -1,4 +1,4 @@
-"""LiDAR depth of the frames of a split: projected once, kept in an HDF5 file, checked on read.
+"""LiDAR depth of frames: projected once into an HDF5 file, checked whenever it is read.
 
 Layout: a group for every frame, named by the frame's key, with ``rows`` and ``columns`` (uint16)
 and ``depth`` (float32, metres) of the pixels that a point falls on. Attributes of a group: ``size``
@@ -22,38 +22,66 @@ from numpy.typing import NDArray
 from xdistill.manifests import atomic
 from xdistill.manifests.download import cache_folder
 from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.paths import PathLike, as_path
 from xdistill.manifests.progress import progress
 from xdistill.pipeline.kitti.calibration import calibration_sha256, read_calibration
 from xdistill.pipeline.kitti.frames import Frame, require_root
 from xdistill.pipeline.kitti.splits import by_drive
-from xdistill.pipeline.kitti.velodyne import DepthConvention, project_scan, read_scan, scan_path
+from xdistill.pipeline.kitti.velodyne import (
+    DepthConvention,
+    depth_map,
+    project_scan,
+    read_scan,
+    scan_path,
+)
 
 FORMAT = b"xdistill ground truth 1"
 ORPHAN_AGE_S = 24 * 3600.0
-"""A partial file older than this was left by a process that was killed."""
+"""A partial file older than this was left behind by a killed process."""
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises on a file with wrong bytes."""
 
 
 class GroundTruthError(XDistillError, OSError):
-    """Ground truth that is missing, damaged, or made from something else."""
+    """Ground truth that is missing, damaged, or made from other data."""
+
+
+def lidar_depth(
+    data: PathLike, frame: Frame | str, *, depth: DepthConvention = "velodyne_x"
+) -> NDArray[np.float32]:
+    """Depth (height, width) in metres of a frame's LiDAR scan, 0 where no point falls.
+
+    Args:
+        data: KITTI raw root.
+        frame: The frame, or its line in a split: ``2011_09_26/2011_09_26_drive_0013_sync 50 l``.
+        depth: Which coordinate of a LiDAR point is its depth; the Eigen protocol takes velodyne_x.
+
+    Raises:
+        SplitError: The text names no frame.
+        CalibrationError, ScanError: Calibration or scan is missing or damaged.
+    """
+    root, chosen = as_path(data), Frame.parse(frame) if isinstance(frame, str) else frame
+    calibration = read_calibration(root, chosen.date)
+    size = calibration.sizes[chosen.camera]
+    points = read_scan(scan_path(root, chosen))
+    return depth_map(points, calibration, chosen.camera, size=size, depth=depth)
 
 
 def prepare_ground_truth(
     root: Path, frames: Sequence[Frame], *, depth: DepthConvention, path: Path | None = None
 ) -> Path:
-    """Return the file with the frames' depth, projecting the scans if there is none yet.
+    """Return the file with the frames' depth; project the scans where it does not exist yet.
 
     Args:
         root: KITTI raw root.
         frames: Frames whose depth is needed.
         depth: Which coordinate of a LiDAR point is its depth.
-        path: The file; None takes one in the cache folder, which is made anew whenever scans or
-            calibration have changed. A file given here is used without its scans where they are
-            no longer there, and refused where it disagrees with what is asked for.
+        path: The file. None takes one in the cache folder, and projects it again whenever scans
+            or calibration have changed. A file named here is used even where its scans no longer
+            exist, and refused where it disagrees with the request.
 
     Raises:
-        GroundTruthError: Frames without a scan, a damaged file, or one made from something else.
+        GroundTruthError: Frames have no scan, or the file is damaged or made from other data.
         KittiError, CalibrationError, ScanError: As in ``project_scans``.
     """
     target = path or _default_path(root, frames, depth=depth)
@@ -65,7 +93,8 @@ def prepare_ground_truth(
             reason,
             expected=f"depth = {depth} of all {len(frames)} frames, from the scans under {root}",
             where=target,
-            remedy="give another file with --ground-truth, or delete this one: it is made anew",
+            remedy="name another file with --ground-truth, or move this one away: the scans are "
+            "then projected again",
         )
     project_scans(root, frames, target, depth=depth)
     return target
@@ -85,12 +114,11 @@ def frames_sha256(frames: Iterable[Frame]) -> str:
 def project_scans(
     root: Path, frames: Sequence[Frame], path: Path, *, depth: DepthConvention
 ) -> None:
-    """Project the frames' scans into an HDF5 file, which takes its name only when it is whole.
+    """Project the frames' scans into an HDF5 file, which takes its name once it is complete.
 
     Raises:
         KittiError: The root is missing.
-        GroundTruthError: Frames have no scan: how many, of which drives. Or the file cannot be
-            written.
+        GroundTruthError: Frames have no scan (counted by drive), or the file cannot be written.
         CalibrationError: The calibration of a date is missing or incomplete.
         ScanError: A scan is cut short.
     """
@@ -101,13 +129,13 @@ def project_scans(
         _sweep_orphans(path)
         _write_depth(root, frames, path, depth=depth)
     except XDistillError:
-        # Some of them are an OSError too, and say more than the one below.
+        # Some of these are also an OSError, and more precise than the one below.
         raise
     except OSError as error:
         raise GroundTruthError(
             f"the depth cannot be written ({error})",
             where=path.absolute(),
-            remedy="set XDISTILL_CACHE to a folder that can be written, or give a file there by "
+            remedy="set XDISTILL_CACHE to a writable folder, or name a file in one with "
             "--ground-truth",
         ) from error
 
@@ -115,7 +143,7 @@ def project_scans(
 def _write_depth(
     root: Path, frames: Sequence[Frame], path: Path, *, depth: DepthConvention
 ) -> None:
-    # Each process writes a file of its own, so two that start together do no harm.
+    # Each process writes its own file, so that two at once do no harm.
     partial = atomic.partial_name(path)
     try:
         # The newest file version, because it has checksums on its own structures.
@@ -124,7 +152,7 @@ def _write_depth(
             h5py.File(partial, "w", libver="latest") as file,
             progress(total=len(unique), unit="scan") as bar,
         ):
-            # Bytes of fixed length lie in the object header, which has a checksum; text does not.
+            # Fixed-length bytes lie in the object header, which has a checksum; text does not.
             file.attrs["format"] = np.bytes_(FORMAT)
             file.attrs["source"] = np.bytes_(json.dumps(_source(root, frames, depth)))
             for frame in unique:
@@ -144,8 +172,8 @@ def _require_scans(root: Path, frames: Sequence[Frame]) -> None:
             f"{len(missing)} of {len(frames)} frames have no velodyne scan: {by_drive(missing)}",
             expected="velodyne_points/data/<10 digits>.bin for every frame of the split",
             where=root.absolute(),
-            remedy="fetch velodyne_points of these drives, give a split without these frames, or "
-            "a file with their depth by --ground-truth",
+            remedy="fetch velodyne_points of these drives, use a split without these frames, or "
+            "name a file with their depth with --ground-truth",
         )
 
 
@@ -196,19 +224,19 @@ def _checksum(size: Sequence[int], contents: Mapping[str, NDArray[Any]]) -> int:
 
 
 def read_source(path: Path) -> dict[str, Any]:
-    """The record of what a ground truth file was made from.
+    """What a ground truth file was made from.
 
     Raises:
-        GroundTruthError: Missing, damaged, or no ground truth file.
+        GroundTruthError: The file is missing, damaged, or not a ground truth file.
     """
     try:
         with _open(path) as file:
             found = file.attrs.get("format")
             source = json.loads(file.attrs["source"]) if found == FORMAT else None
     except DAMAGE as error:
-        raise _damaged(path, f"not readable ({error})") from error
+        raise _damaged(path, f"the file is not readable ({error})") from error
     if not isinstance(source, dict):
-        raise _damaged(path, f"a file of format {found!r}")
+        raise _damaged(path, f"the file has format {found!r}")
     return source
 
 
@@ -216,7 +244,7 @@ def read_depth(path: Path, frame: Frame) -> NDArray[np.float32]:
     """A frame's depth (height, width) in metres, 0 where there is none.
 
     Raises:
-        GroundTruthError: Missing, or its checksum fails; the frame is named.
+        GroundTruthError: The depth is missing or its checksum fails; the frame is named.
     """
     try:
         with _open(path) as file:
@@ -234,7 +262,7 @@ def read_depth(path: Path, frame: Frame) -> NDArray[np.float32]:
 
 
 def _open(path: Path) -> h5py.File:
-    # No lock: the file is never changed in place, and network folders often cannot lock.
+    # No lock: the file never changes in place, and network file systems often cannot lock.
     return h5py.File(path, "r", locking=False)
 
 
@@ -244,10 +272,10 @@ def _disagreement(
     """Why the file cannot serve these frames; None if it can."""
     source = read_source(path)
     if source["depth"] != depth:
-        return f"depth = {source['depth']}"
+        return f"the file holds depth = {source['depth']}"
     for date, expected in source["calibration_sha256"].items():
         if calibration_sha256(root, date) not in (None, expected):
-            return f"projected with another calibration of {date}"
+            return f"the file was projected with another calibration of {date}"
     try:
         with _open(path) as file:
             lacking = [frame for frame in frames if frame.key not in file]
@@ -259,12 +287,12 @@ def _disagreement(
                 if _differs(scan_path(root, frame), *map(int, file[frame.key].attrs["scan"]))
             ]
     except DAMAGE as error:
-        raise _damaged(path, f"not readable ({error})") from error
-    return f"projected from other scans of {by_drive(changed)}" if changed else None
+        raise _damaged(path, f"the file is not readable ({error})") from error
+    return f"the file was projected from other scans of {by_drive(changed)}" if changed else None
 
 
 def _differs(scan: Path, size: int, mtime_ns: int, crc32c: int) -> bool:
-    """Whether a scan on disk is another than the recorded one; its bytes are read only if needed.
+    """Whether a scan on disk differs from the recorded one; its bytes are read only if needed.
 
     A copied data set has new times but the same bytes.
     """
@@ -280,7 +308,7 @@ def _differs(scan: Path, size: int, mtime_ns: int, crc32c: int) -> bool:
 def _damaged(path: Path, found: str) -> GroundTruthError:
     return GroundTruthError(
         found,
-        expected="a whole ground truth file as this command writes it",
+        expected="an undamaged ground truth file, as xd-eval writes it",
         where=path,
-        remedy="delete this file: it is projected from the scans anew",
+        remedy="move this file away: the scans are then projected again",
     )

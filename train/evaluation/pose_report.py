@@ -1,15 +1,12 @@
-"""The motions that a run has learned beside the recorded ones, as a table."""
+"""The motions that a run has learned, compared with the recorded ones."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 
-from xdistill.pipeline.cli import console
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.oxts import forward_motions
 from xdistill.train.checkpoint import load_checkpoint
@@ -22,10 +19,11 @@ from xdistill.train.recipe.file import load_run_recipe
 from xdistill.train.training import Training, new_training
 
 BATCH_SIZE = 8
+"""Frames in one forward pass; no motion depends on it."""
 
 
 def learned_motions(training: Training, data: Path, frames: Sequence[Frame]) -> Floats:
-    """T(target -> later source) (N, 4, 4) of frames by a run's pose network.
+    """T(target -> later source) (N, 4, 4) of frames, predicted by a run's pose network.
 
     Raises:
         PoseReportError: The run was trained with recorded poses.
@@ -33,9 +31,9 @@ def learned_motions(training: Training, data: Path, frames: Sequence[Frame]) -> 
     """
     if training.model.pose is None:
         raise PoseReportError(
-            "the run has no pose network",
+            "the run has no pose network: it was trained with recorded poses",
             expected='a run of a recipe with pose = "network"',
-            remedy="there is nothing to compare: it was trained with recorded poses",
+            remedy="name another run: this one learned no motions that could be compared",
         )
     dataset = TripletDataset(data, frames, recipe=training.recipe, labels=None)
     training.model.eval()
@@ -50,7 +48,7 @@ def learned_motions(training: Training, data: Path, frames: Sequence[Frame]) -> 
 
 
 def report(run: Path, data: Path, split: str) -> dict[str, Any]:
-    """Learned beside recorded motions on the frames of a split.
+    """Compare learned with recorded motions on the frames of a split.
 
     Raises:
         XDistillError: The run, a frame or a recorded pose cannot be read.
@@ -85,49 +83,3 @@ def text(content: dict[str, Any]) -> str:
 
 def _shown(value: float | None, decimals: int) -> str:
     return "none" if value is None else f"{value:.{decimals}f}"
-
-
-def require_places(run: Path, out: Path | None) -> None:
-    """Refuse a run that is not there and a file that cannot be written, before the work is done.
-
-    Raises:
-        PoseReportError: No such run folder, or no folder to write into.
-    """
-    if not run.is_dir():
-        raise PoseReportError(
-            f"no such run folder: {run}",
-            expected="a folder that xd-train wrote",
-            where=run.absolute(),
-            remedy="give the --out of its training",
-        )
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise PoseReportError(
-            f"--json {out} cannot be written ({'a folder' if out.is_dir() else 'no such folder'})",
-            expected="a file in an existing folder",
-            where=out.absolute().parent,
-            remedy="create the folder, or give another file",
-        )
-
-
-@click.command("pose-report", cls=console.Command)
-@click.option("--run", type=click.Path(path_type=Path), required=True, help="Run folder.")
-@console.data_option
-@click.option("--split", required=True, help="Split file or name.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Write every number.")
-@console.examples(
-    "python -m xdistill.train.evaluation.pose_report --run runs/street-1 --data street "
-    "--split street/splits/test.txt",
-)
-def main(run: Path, data: Path, split: str, out: Path | None) -> None:
-    """Compare the motions that a run has learned with the recorded ones."""
-    require_places(run, out)
-    content = report(run, data, split)
-    click.echo(text(content))
-    if out is not None:
-        out.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        click.echo(f"wrote {out}")
-    click.echo(f"next: xd-eval --run {run} --data {data} --split {split}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,20 @@
-"""Evaluation protocols: which pixels count, and how a prediction is scaled before it is scored."""
+"""Evaluation protocols: which pixels count, how a prediction is scaled, and the metrics."""
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.velodyne import DepthConvention
-from xdistill.train.evaluation.metrics import Vector, depth_metrics
+
+Vector = NDArray[np.float64]
+
+METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "d1", "d2", "d3")
+"""In the order of every table: four errors, then three accuracies."""
+DELTA = 1.25
+"""d1, d2, d3 count the pixels within this factor, its square and its cube."""
 
 
 class EvaluationError(XDistillError, ValueError):
@@ -35,7 +41,7 @@ class Protocol:
     def valid_pixels(self, truth: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Mask (height, width) of the pixels that count."""
         height, width = truth.shape
-        # Truncated, not rounded: so the published numbers were made.
+        # Truncated, not rounded, as for the published numbers.
         top, bottom = int(self.crop[0] * height), int(self.crop[1] * height)
         left, right = int(self.crop[2] * width), int(self.crop[3] * width)
         inside = np.zeros(truth.shape, np.bool_)
@@ -65,7 +71,7 @@ class Protocol:
                 remedy="check the scan and the calibration of this frame",
             )
         height, width = truth.shape
-        # Disparity is resized, not depth: so the published numbers were made.
+        # Disparity is resized, not depth, as for the published numbers.
         depth = 1 / cv2.resize(disparity.astype(np.float32), (width, height))[valid]
         expected = truth[valid]
         ratio = np.median(expected) / np.median(depth)
@@ -81,4 +87,75 @@ EIGEN = Protocol(
     max_depth=80.0,
     crop=(0.40810811, 0.99189189, 0.03594771, 0.96405229),
 )
-"""The Eigen protocol with the crop of Garg et al., ECCV 2016."""
+"""The protocol of Eigen et al., NIPS 2014, with the crop of Garg et al., ECCV 2016."""
+PROTOCOLS = {protocol.name: protocol for protocol in (EIGEN,)}
+
+
+def depth_metrics(truth: NDArray[np.floating], predicted: NDArray[np.floating]) -> Vector:
+    """Compare predicted with true depths, in the precision of the arrays.
+
+    Args:
+        truth: True depths (N,), metres, positive; float32 gives the published numbers to the bit.
+        predicted: Predicted depths (N,) of the same points, metres, positive.
+
+    Returns:
+        The metrics (7,) in the order of ``METRICS``. Sq_rel and rmse are in metres; rmse_log uses
+        natural logarithms.
+
+    Source: section 4, Eigen et al., NIPS 2014.
+    """
+    error = truth - predicted
+    factor = np.maximum(truth / predicted, predicted / truth)
+    return np.array(
+        [
+            np.mean(np.abs(error) / truth),
+            np.mean(error**2 / truth),
+            np.sqrt(np.mean(error**2)),
+            np.sqrt(np.mean((np.log(truth) - np.log(predicted)) ** 2)),
+            *(np.mean(factor < DELTA**power) for power in (1, 2, 3)),
+        ]
+    )
+
+
+def score_depth(depth: ArrayLike, truth: ArrayLike, *, protocol: str = "eigen") -> dict[str, float]:
+    """Score a predicted depth map against a true one, as ``xd-eval`` scores an image.
+
+    Args:
+        depth: Predicted depth (h, w), positive, of any size and scale: it is resized to the
+            truth's size and multiplied by the scale ratio.
+        truth: True depth (height, width) in metres, 0 where there is none.
+        protocol: ``eigen``: Garg crop, 1 mm to 80 m, median scaling.
+
+    Returns:
+        abs_rel, sq_rel, rmse, rmse_log, d1, d2, d3, and ``scale_ratio``: median of the truth over
+        median of the prediction.
+
+    Raises:
+        EvaluationError: An unknown protocol, an array that is not a depth map, or no pixel counts.
+    """
+    if protocol not in PROTOCOLS:
+        raise EvaluationError(
+            f"protocol {protocol!r} does not exist",
+            expected=f"one of {', '.join(PROTOCOLS)}",
+            remedy="check the spelling",
+        )
+    predicted, expected = _depth_map(depth, "prediction"), _depth_map(truth, "truth")
+    if not ((predicted > 0) & np.isfinite(predicted)).all():
+        raise EvaluationError(
+            "the prediction has values that are not finite and positive",
+            expected="depth above 0 in every pixel",
+            remedy="fill the holes of the prediction, or pass 1 / disparity",
+        )
+    metrics, ratio = PROTOCOLS[protocol].score(1 / predicted, expected)
+    return {**dict(zip(METRICS, metrics.tolist(), strict=True)), "scale_ratio": ratio}
+
+
+def _depth_map(values: ArrayLike, name: str) -> NDArray[np.float32]:
+    array = np.asarray(values)
+    if array.ndim != 2 or array.dtype.kind not in "fiu" or 0 in array.shape:
+        raise EvaluationError(
+            f"the {name} is {array.dtype} of shape {array.shape}",
+            expected="a depth map: numbers of shape (height, width)",
+            remedy="pass one image, without batch and channel dimensions",
+        )
+    return array.astype(np.float32)

@@ -1,14 +1,13 @@
-"""The published results, and the table that puts a run under them."""
+"""The published results: rows of the paper's tables, as printed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xdistill.manifests import loader
-from xdistill.train.evaluation.metrics import METRICS
+from xdistill.train.evaluation.protocols import METRICS
 
 MAIN_TABLES = ("2", "8")
-"""Results in their own right; Tables 5-7 vary one choice each."""
+"""Tables of results; Tables 5-7 are ablations."""
 USUAL_RESOLUTION = "640x192"
 NOT_STATED = "NA"
 
@@ -18,7 +17,7 @@ class Row:
     """One row of a results table."""
 
     method: str
-    """Method's name; for our own row the run or the file."""
+    """Name of the method; in our own row, of the run or file."""
     backbone: str
     """Encoder as the tables name it (RN50); NA where it is not stated."""
     resolution: str
@@ -28,9 +27,9 @@ class Row:
     semantic: bool = False
     """Whether the method uses semantic labels: the dagger of the tables."""
     note: str | None = None
-    """What looks wrong about the printed values."""
+    """What looks wrong with the printed values."""
     table: str | None = None
-    """Number of the table it is printed in; None for our own row."""
+    """Number of the table that prints it; None for our own row."""
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain values."""
@@ -46,7 +45,7 @@ class Row:
 
 
 def published_rows(protocol: str) -> list[Row]:
-    """Rows of Tables 2 and 8 (Cai et al. 2021) under a protocol; a repeated row comes once."""
+    """Rows of Tables 2 and 8 (Cai et al. 2021) under a protocol, without repetitions."""
     rows: dict[tuple[str, ...], Row] = {}
     for line in loader.load_table("published", "published_results"):
         if line["protocol"] == protocol and line["table"] in MAIN_TABLES:
@@ -75,10 +74,10 @@ def _note(line: dict[str, str]) -> str | None:
 def matching_rows(
     protocol: str, *, backbone: str | None, resolution: str
 ) -> tuple[list[Row], str | None]:
-    """Published rows to compare with, and what had to be given up to find any.
+    """Published rows to compare with, and how they differ from the wanted ones.
 
     Args:
-        protocol: Name of the protocol, as in the tables.
+        protocol: Name of the protocol in the tables.
         backbone: Encoder as the tables name it; None if it is not known.
         resolution: Width and height of the network's images: ``640x192``.
     """
@@ -94,36 +93,3 @@ def matching_rows(
     asked = f"{backbone} at {resolution}" if backbone else resolution
     shown = f"{name} at {size}" if name else f"any backbone at {size}"
     return found, f"no published row of {asked}; shown are those of {shown}"
-
-
-def format_table(published: Sequence[Row], ours: Row) -> str:
-    """Aligned text: the published rows, ours under them, then the footnotes."""
-    notes = [row.note for row in published if row.note]
-    numbers = {note: f" [{number}]" for number, note in enumerate(dict.fromkeys(notes), start=1)}
-    header = ["method", "backbone", "resolution", *METRICS]
-    lines = [header] + [
-        [
-            row.method + (" †" if row.semantic else "") + numbers.get(row.note or "", ""),
-            "-" if row.backbone == NOT_STATED else row.backbone,
-            row.resolution,
-            *row.metrics,
-        ]
-        for row in (*published, ours)
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [_aligned(line, widths) for line in lines]
-    rule = "-" * len(text[0])
-    footnotes = [f"{number.strip()} {note}" for note, number in numbers.items()]
-    if any(row.semantic for row in published):
-        footnotes.insert(0, "† uses semantic labels")
-    return "\n".join([text[0], rule, *text[1:-1], rule, text[-1], "", *footnotes]).rstrip()
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    """Names to the left, numbers to the right."""
-    names = len(line) - len(METRICS)
-    cells = [
-        text.ljust(width) if position < names else text.rjust(width)
-        for position, (text, width) in enumerate(zip(line, widths, strict=True))
-    ]
-    return "  ".join(cells)

@@ -1,52 +1,38 @@
-"""What an evaluation tells: the table with its footnotes as text, and every number as JSON."""
+"""The report of an evaluation: a table with footnotes as text, and every number as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from xdistill.manifests import loader
 from xdistill.manifests.download import sha256_of
-from xdistill.train.evaluation.evaluate import Evaluation
 from xdistill.train.evaluation.ground_truth import read_source
-from xdistill.train.evaluation.metrics import METRICS
-from xdistill.train.evaluation.protocols import Protocol
-from xdistill.train.evaluation.published import NOT_STATED, Row, format_table, matching_rows
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
-    """What was evaluated."""
-
-    name: str
-    """The method column of its row."""
-    backbone: str | None
-    """Encoder as the published tables name it; None if it is not known."""
-    resolution: str
-    """Width and height of its disparities: ``640x192``."""
-    facts: Mapping[str, str]
-    """What else the report says about it, by heading."""
+from xdistill.train.evaluation.predictions import Predictions
+from xdistill.train.evaluation.protocols import METRICS, Protocol
+from xdistill.train.evaluation.published import NOT_STATED, Row, matching_rows
+from xdistill.train.evaluation.scores import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """An evaluation with all that is needed to read it."""
+    """An evaluation, with everything a reader needs to judge it."""
 
-    subject: Subject
-    """What was evaluated."""
+    predictions: Predictions
+    """What was scored."""
     scores: Evaluation
-    """Its scores."""
+    """Their scores."""
     protocol: Protocol
-    """How it was scored."""
+    """How they were scored."""
     split: str
-    """The split as the user named it."""
+    """The split, as the user named it."""
     split_file: Path
     """The split's file."""
     ground_truth: Path
-    """File with the depth it was scored against."""
+    """File with the depth they were scored against."""
 
     def text(self) -> str:
-        """The table, our row under the published ones, and what one must know to compare them."""
+        """The table, with our row under the published ones, and what a comparison must consider."""
         published, compromise = self._published()
         scores, count = self.scores, len(self.scores.frames)
         drives = len({frame.drive for frame in scores.frames})
@@ -54,7 +40,7 @@ class Report:
             "split": f"{self.split}, {count} images, {drives} drive" + "s" * (drives != 1),
             "truth": f"{self.ground_truth} (LiDAR, {self.protocol.depth}, "
             f"from {read_source(self.ground_truth)['data']})",
-            **self.subject.facts,
+            **self.predictions.facts,
             "scale": f"ratio truth / prediction: median {scores.ratio_median:.3f}, "
             f"spread {scores.ratio_spread:.3f}; removed in each image",
         }
@@ -64,12 +50,12 @@ class Report:
         return "\n".join([format_table(published, self._row()), "", *lines, *warnings])
 
     def as_json(self) -> dict[str, Any]:
-        """Means, per-image scores, the published rows, and how the numbers came about."""
+        """Means, per-image scores, the published rows, and how the numbers were made."""
         published, compromise = self._published()
         return {
-            "method": self.subject.name,
-            "backbone": self.subject.backbone,
-            "resolution": self.subject.resolution,
+            "method": self.predictions.name,
+            "backbone": self.predictions.backbone,
+            "resolution": self.predictions.resolution,
             **self.scores.as_json(),
             "published": [row.as_json() for row in published],
             "split": {
@@ -79,26 +65,28 @@ class Report:
             },
             "protocol": asdict(self.protocol),
             "ground_truth": {"file": str(self.ground_truth), **read_source(self.ground_truth)},
-            "subject": dict(self.subject.facts),
+            "subject": dict(self.predictions.facts),
             "notes": [text for text in (compromise, self._other_frames()) if text],
         }
 
     def _row(self) -> Row:
         means = self.scores.means
         return Row(
-            method=self.subject.name,
-            backbone=self.subject.backbone or NOT_STATED,
-            resolution=self.subject.resolution,
+            method=self.predictions.name,
+            backbone=self.predictions.backbone or NOT_STATED,
+            resolution=self.predictions.resolution,
             metrics=tuple(f"{means[name]:.3f}" for name in METRICS),
         )
 
     def _published(self) -> tuple[list[Row], str | None]:
         return matching_rows(
-            self.protocol.name, backbone=self.subject.backbone, resolution=self.subject.resolution
+            self.protocol.name,
+            backbone=self.predictions.backbone,
+            resolution=self.predictions.resolution,
         )
 
     def _other_frames(self) -> str | None:
-        """What stands in the way of comparing with the published rows; None if nothing does."""
+        """Why the published rows are not comparable; None if they are."""
         manifest = loader.load("splits", self.protocol.split)
         if sha256_of(self.split_file) == manifest["sha256"]:
             return None
@@ -106,3 +94,36 @@ class Report:
             f"the published rows are of the {manifest['count']} images of {self.protocol.split}, "
             f"ours of the {len(self.scores.frames)} of {self.split}: not comparable"
         )
+
+
+def format_table(published: Sequence[Row], ours: Row) -> str:
+    """Aligned text: the published rows, ours under them, then the footnotes."""
+    notes = [row.note for row in published if row.note]
+    numbers = {note: f" [{number}]" for number, note in enumerate(dict.fromkeys(notes), start=1)}
+    header = ["method", "backbone", "resolution", *METRICS]
+    lines = [header] + [
+        [
+            row.method + (" †" if row.semantic else "") + numbers.get(row.note or "", ""),
+            "-" if row.backbone == NOT_STATED else row.backbone,
+            row.resolution,
+            *row.metrics,
+        ]
+        for row in (*published, ours)
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [_aligned(line, widths) for line in lines]
+    rule = "-" * len(text[0])
+    footnotes = [f"{number.strip()} {note}" for note, number in numbers.items()]
+    if any(row.semantic for row in published):
+        footnotes.insert(0, "† uses semantic labels")
+    return "\n".join([text[0], rule, *text[1:-1], rule, text[-1], "", *footnotes]).rstrip()
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    """Names to the left, numbers to the right."""
+    names = len(line) - len(METRICS)
+    cells = [
+        text.ljust(width) if position < names else text.rjust(width)
+        for position, (text, width) in enumerate(zip(line, widths, strict=True))
+    ]
+    return "  ".join(cells)

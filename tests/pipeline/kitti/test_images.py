@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from xdistill.pipeline.kitti.errors import ImageError
-from xdistill.pipeline.kitti.images import image_size, read_image
+from xdistill.pipeline.kitti.images import as_image, image_size, read_image
 
 
 @pytest.fixture
@@ -117,6 +118,31 @@ def test_a_huffman_table_before_the_frame_header(tmp_path: Path, picture: np.nda
     path = tmp_path / "a.jpg"
     path.write_bytes(data[:2] + b"\xff\xc4\x00\x09" + bytes(7) + data[2:])
     assert image_size(path) == (20, 31)
+
+
+def test_a_file_an_array_and_a_pillow_image_give_the_same_pixels(
+    tmp_path: Path, picture: np.ndarray
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture[..., ::-1], ".png"))
+    for image in (path, str(path), picture, Image.open(path)):
+        assert np.array_equal(as_image(image), picture)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.zeros((20, 31), np.uint8), r"uint8 and shape \(20, 31\)"),
+        (np.zeros((3, 20, 31), np.uint8), r"uint8 and shape \(3, 20, 31\)"),
+        (np.zeros((20, 31, 3), np.float32), r"float32 and shape \(20, 31, 3\)"),
+        (np.zeros((0, 31, 3), np.uint8), r"uint8 and shape \(0, 31, 3\)"),
+        (None, "object and shape"),
+        ("none.png", "none.png cannot be read"),
+    ],
+)
+def test_what_is_no_rgb_image_is_refused(value: object, said: str) -> None:
+    with pytest.raises(ImageError, match=said):
+        as_image(value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("drive", ["0013", "0002"])

@@ -19,7 +19,7 @@ from xdistill.pipeline.kitti.frames import Frame, find_frames
 from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.train.checkpoint import FORMAT
 from xdistill.train.cli.evaluate import main
-from xdistill.train.evaluation.metrics import METRICS
+from xdistill.train.evaluation.protocols import METRICS
 from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.recipe.file import dump_recipe
 from xdistill.train.recipe.recipe import Recipe
@@ -124,12 +124,11 @@ def test_a_run_is_predicted_and_scored(run: Path) -> None:
 
 
 def test_a_run_and_its_saved_disparities_score_alike(run: Path) -> None:
-    from xdistill.train.checkpoint import load_depth_network
-    from xdistill.train.evaluation.predict import predict
+    from xdistill.train.evaluation.depth_model import load_depth_model
+    from xdistill.train.evaluation.predictions import predict_frames
 
-    cpu = torch.device("cpu")
-    network, recipe = load_depth_network(run, device=cpu)
-    np.save("d.npy", np.stack(list(predict(network, recipe, Path("kitti"), FRAMES, device=cpu))))
+    model = load_depth_model(run, device="cpu")
+    np.save("d.npy", np.stack(list(predict_frames(model, Path("kitti"), FRAMES))))
     call("--run", run, "--split", "split.txt", "--device", "cpu", "--json", "a.json")
     call("--predictions", "d.npy", "--split", "split.txt", "--json", "b.json")
     first, second = (json.loads(Path(name).read_text()) for name in ("a.json", "b.json"))
@@ -169,22 +168,22 @@ def test_a_device_that_is_not_there_is_refused(run: Path) -> None:
     assert "no CUDA device" in result.stderr
 
 
-def test_run_and_predictions_exclude_each_other(predictions: Path) -> None:
+def test_run_and_predictions_are_mutually_exclusive(predictions: Path) -> None:
     result = call("--run", "x", "--predictions", predictions, code=2)
-    assert "exclude each other" in result.stderr
+    assert "--run and --predictions are mutually exclusive" in result.stderr
 
 
 def test_the_published_split_needs_no_remark(
     predictions: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The list's own frames are not here, so the ground truth is made to look as if they were.
-    from xdistill.train.evaluation import evaluate, ground_truth
+    from xdistill.train.evaluation import ground_truth, scores
 
     monkeypatch.setenv("XDISTILL_SPLITS", str(shared / "splits"))
     monkeypatch.setattr(ground_truth, "_require_scans", lambda root, frames: None)
     monkeypatch.setattr(ground_truth, "_project_one", lambda file, root, frame, depth: None)
     truth = np.full((4, 4), 7, np.float32)
-    monkeypatch.setattr(evaluate, "read_depth", lambda path, frame: truth)
+    monkeypatch.setattr(scores, "read_depth", lambda path, frame: truth)
     np.save("d.npy", np.ones((697, 6, 20), np.float16))
     result = call("--predictions", "d.npy")
     assert "kitti-eigen-test, 697 images, 28 drives" in result.stdout
@@ -256,7 +255,7 @@ def test_a_truncated_image_ends_with_its_name_and_no_json(run: Path) -> None:
     [
         (["--split", "none.txt"], "no split 'none.txt'"),
         (["--split", "split.txt", "--data", "none"], "no such folder"),
-        (["--split", "split.txt", "--ground-truth", "disps.npy"], "not readable"),
+        (["--split", "split.txt", "--ground-truth", "disps.npy"], "is not readable"),
     ],
 )
 def test_other_mistakes_end_with_one_message(

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from xdistill.pipeline.kitti.calibration import read_calibration
-from xdistill.pipeline.kitti.errors import CalibrationError, KittiError, ScanError
+from xdistill.pipeline.kitti.errors import CalibrationError, KittiError, ScanError, SplitError
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.velodyne import DepthConvention, depth_map, read_scan, scan_path
 from xdistill.train.evaluation.ground_truth import (
     GroundTruthError,
+    lidar_depth,
     prepare_ground_truth,
     project_scans,
     read_depth,
@@ -82,6 +83,16 @@ def test_it_holds_the_projected_scans_of_every_size(root: Path, depth: DepthConv
         assert ours.dtype == np.float32 and ours.shape == SIZES[frame.date]
         assert np.count_nonzero(ours) > 20
         assert np.array_equal(ours, projected(root, frame, depth))
+
+
+def test_one_frames_depth_is_its_projected_scan(root: Path) -> None:
+    expected = projected(root, FRAMES[1])
+    assert np.array_equal(lidar_depth(str(root), FRAMES[1]), expected)
+    assert np.array_equal(lidar_depth(root, str(FRAMES[1])), expected)
+    found = lidar_depth(root, FRAMES[1], depth="camera_z")
+    assert np.array_equal(found, projected(root, FRAMES[1], "camera_z"))
+    with pytest.raises(SplitError, match="'nonsense' names no frame"):
+        lidar_depth(root, "nonsense")
 
 
 def test_its_source_is_recorded(root: Path, private_cache: Path) -> None:
@@ -168,7 +179,9 @@ def test_a_file_of_other_frames_is_refused(root: Path, tmp_path: Path) -> None:
 
 def test_a_file_of_the_other_convention_is_refused(root: Path, tmp_path: Path) -> None:
     path = prepare(root, path=tmp_path / "mine.h5")
-    with pytest.raises(GroundTruthError, match="depth = velodyne_x\n.*depth = camera_z"):
+    with pytest.raises(
+        GroundTruthError, match="the file holds depth = velodyne_x\n.*depth = camera_z"
+    ):
         prepare_ground_truth(root, FRAMES, depth="camera_z", path=path)
 
 
@@ -176,7 +189,9 @@ def test_a_file_of_other_scans_is_refused_and_kept(root: Path, tmp_path: Path) -
     path = prepare(root, path=tmp_path / "mine.h5")
     kept = path.read_bytes()
     write_scan(root, FRAMES[0], seed=99, points=10)
-    with pytest.raises(GroundTruthError, match=rf"other scans of {DRIVES[0]} \(1\)"):
+    with pytest.raises(
+        GroundTruthError, match=rf"the file was projected from other scans of {DRIVES[0]} \(1\)"
+    ):
         prepare(root, path=path)
     assert path.read_bytes() == kept
 
@@ -185,7 +200,9 @@ def test_a_file_of_another_calibration_is_refused(root: Path, tmp_path: Path) ->
     path = prepare(root, path=tmp_path / "mine.h5")
     with (root / "2011_09_28" / "calib_velo_to_cam.txt").open("a") as file:
         file.write("delta_f: 0 0\n")
-    with pytest.raises(GroundTruthError, match="another calibration of 2011_09_28"):
+    with pytest.raises(
+        GroundTruthError, match="the file was projected with another calibration of 2011_09_28"
+    ):
         prepare(root, path=path)
 
 
@@ -244,7 +261,7 @@ def test_changed_values_are_noticed_and_the_frame_named(root: Path, tmp_path: Pa
     named = f"the checksum of frame {FRAMES[1]} fails"
     with pytest.raises(GroundTruthError, match=named) as caught:
         read_depth(path, FRAMES[1])
-    assert "delete this file" in str(caught.value) and str(path) in str(caught.value)
+    assert "move this file away" in str(caught.value) and str(path) in str(caught.value)
     assert np.array_equal(read_depth(path, FRAMES[0]), projected(root, FRAMES[0]))
 
 
@@ -258,14 +275,14 @@ def test_a_frame_that_is_not_in_it_is_named(root: Path) -> None:
 def test_a_truncated_file_is_refused(root: Path, tmp_path: Path, share: float) -> None:
     path = prepare(root, path=tmp_path / "mine.h5")
     os.truncate(path, int(path.stat().st_size * share))
-    with pytest.raises(GroundTruthError, match="not readable"):
+    with pytest.raises(GroundTruthError, match="is not readable"):
         prepare(root, path=path)
 
 
 def test_a_file_of_another_kind_is_refused(root: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "mine.h5", "w") as file:
         file.attrs["source"] = json.dumps({})
-    with pytest.raises(GroundTruthError, match="a file of format None"):
+    with pytest.raises(GroundTruthError, match="the file has format None"):
         prepare(root, path=tmp_path / "mine.h5")
 
 

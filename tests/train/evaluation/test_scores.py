@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from xdistill.pipeline.kitti.frames import Frame
-from xdistill.train.evaluation import evaluate as module
-from xdistill.train.evaluation.evaluate import Evaluation, evaluate, read_predictions
+from xdistill.train.evaluation import scores as module
 from xdistill.train.evaluation.ground_truth import prepare_ground_truth
-from xdistill.train.evaluation.metrics import METRICS
-from xdistill.train.evaluation.protocols import EIGEN, EvaluationError
+from xdistill.train.evaluation.protocols import EIGEN, METRICS, EvaluationError
+from xdistill.train.evaluation.scores import Evaluation, evaluate
 
 DRIVE = "2011_09_26/2011_09_26_drive_{}_sync"
 FRAMES = tuple(Frame(DRIVE.format("0001"), index, "l") for index in range(3))
@@ -76,69 +75,6 @@ def test_another_number_of_predictions_never_passes(truth: Truth, count: int) ->
     truth(10, 10, 10)
     with pytest.raises(ValueError, match="zip"):
         evaluate(flat(*[1] * count), FRAMES, Path(), protocol=EIGEN)
-
-
-def saved(path: Path, values: np.ndarray) -> Path:
-    np.save(path, values)
-    return path
-
-
-def test_predictions_are_read_in_split_order(tmp_path: Path, rng: np.random.Generator) -> None:
-    values = rng.uniform(0.01, 1, (3, 4, 6))
-    for dtype in (np.float16, np.float32, np.float64):
-        path = saved(tmp_path / "d.npy", values.astype(dtype))
-        assert np.array_equal(read_predictions(path, FRAMES), values.astype(dtype))
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        (np.ones((2, 4, 6)), "predictions of 2 images\n.*expected: 3, one for each"),
-        (np.ones((4, 4, 6)), "predictions of 4 images"),
-        (np.ones((4, 6)), r"float64 of shape \(4, 6\)"),
-        (np.ones((3, 1, 4, 6)), r"float64 of shape \(3, 1, 4, 6\)"),
-        (np.ones((3, 0, 6)), r"shape \(3, 0, 6\)"),
-        (np.ones((3, 4, 6), np.int64), "int64 of shape"),
-        (np.ones((3, 4, 6), np.complex64), "complex64 of shape"),
-        (np.array([None]), "cannot be read"),
-    ],
-)
-def test_another_shape_or_type_is_refused(tmp_path: Path, values: np.ndarray, said: str) -> None:
-    with pytest.raises(EvaluationError, match=said):
-        read_predictions(saved(tmp_path / "d.npy", values), FRAMES)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -0.5])
-def test_values_that_are_no_disparity_are_refused(tmp_path: Path, value: float) -> None:
-    values = np.ones((3, 4, 6))
-    values[1, 2, 3] = values[1, 0, 0] = value
-    path = saved(tmp_path / "d.npy", values)
-    said = f"2 of 24 disparities of frame {FRAMES[1]}"
-    with pytest.raises(EvaluationError, match=said) as caught:
-        read_predictions(path, FRAMES)
-    assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no array", b"\x93NUMPY\x01"])
-def test_what_is_no_npy_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "d.npy"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(EvaluationError, match="cannot be read"):
-        read_predictions(path, FRAMES)
-
-
-def test_a_truncated_npy_file_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path / "d.npy", np.ones((3, 40, 60)))
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(EvaluationError, match="cannot be read"):
-        read_predictions(path, FRAMES)
-
-
-def test_an_archive_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "d.npz", disparity=np.ones((3, 4, 6)))
-    with pytest.raises(EvaluationError, match="an archive of several arrays"):
-        read_predictions(tmp_path / "d.npz", FRAMES)
 
 
 @pytest.mark.parametrize("drive", ["0002", "0013"])

@@ -1,4 +1,4 @@
-"""Evaluation of predicted disparities on the frames of a split."""
+"""Scores of predicted disparities over the frames of a split."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xdistill.pipeline.kitti.frames import Frame
+from xdistill.train.evaluation.depth_model import Disparity
 from xdistill.train.evaluation.ground_truth import read_depth
-from xdistill.train.evaluation.metrics import METRICS, Vector
-from xdistill.train.evaluation.protocols import EvaluationError, Protocol
-
-Disparity = NDArray[np.float32]
+from xdistill.train.evaluation.predictions import require_disparity
+from xdistill.train.evaluation.protocols import METRICS, EvaluationError, Protocol, Vector
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +27,7 @@ class Evaluation:
 
     @property
     def means(self) -> dict[str, float]:
-        """Each metric's mean over the images, as the published tables print it."""
+        """Each metric's mean over the images, as in the published tables."""
         return dict(zip(METRICS, self.per_image.mean(axis=0).tolist(), strict=True))
 
     @property
@@ -77,8 +75,9 @@ def evaluate(
     """
     scores = []
     for frame, disparity in zip(frames, disparities, strict=True):
-        if bad := _bad_values(disparity):
-            raise _not_positive(frame, bad, disparity.size, where=None)
+        require_disparity(
+            disparity, frame, where=None, remedy="check the network: it may have diverged"
+        )
         truth = read_depth(ground_truth, frame)
         try:
             scores.append(protocol.score(disparity, truth))
@@ -88,59 +87,4 @@ def evaluate(
         frames=tuple(frames),
         per_image=np.array([metrics for metrics, _ in scores]),
         ratios=np.array([ratio for _, ratio in scores]),
-    )
-
-
-def read_predictions(path: Path, frames: Sequence[Frame]) -> NDArray[Any]:
-    """Open a file of predictions: scaled disparity (frames, h, w) in the split's order.
-
-    Monodepth2 saves this form with ``--save_pred_disps``. The file is mapped, not loaded.
-
-    Raises:
-        EvaluationError: Missing, no such file, another shape, or values that are no disparity.
-    """
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _no_predictions(path, f"the predictions cannot be read ({error})") from error
-    if not isinstance(values, np.ndarray):
-        values.close()
-        raise _no_predictions(path, "an archive of several arrays")
-    if values.ndim != 3 or values.dtype.kind != "f" or 0 in values.shape[1:]:
-        raise _no_predictions(path, f"{values.dtype} of shape {values.shape}")
-    if len(values) != len(frames):
-        raise EvaluationError(
-            f"predictions of {len(values)} images",
-            expected=f"{len(frames)}, one for each frame of the split in its order",
-            where=path,
-            remedy="predict this split, or name the split that was predicted with --split",
-        )
-    for frame, disparity in zip(frames, values, strict=True):
-        if bad := _bad_values(disparity):
-            raise _not_positive(frame, bad, disparity.size, where=path)
-    return values
-
-
-def _bad_values(disparity: NDArray[Any]) -> int:
-    """How many values are no disparity: not finite or not positive."""
-    return int(disparity.size - np.count_nonzero((disparity > 0) & np.isfinite(disparity)))
-
-
-def _not_positive(frame: Frame, bad: int, size: int, *, where: Path | None) -> EvaluationError:
-    return EvaluationError(
-        f"{bad} of {size} disparities of frame {frame} are not finite and positive",
-        expected="scaled disparity: 1 / depth, above 0 everywhere",
-        where=where,
-        remedy="check the network that made them; it may have diverged"
-        if where is None
-        else "save scaled disparity, neither depth nor the logarithm of anything",
-    )
-
-
-def _no_predictions(path: Path, found: str) -> EvaluationError:
-    return EvaluationError(
-        found,
-        expected="a .npy file of floating-point disparities of shape (frames, height, width)",
-        where=path,
-        remedy="save them with numpy.save",
     )

@@ -1,0 +1,36 @@
+"""``python -m xdistill.train.cli.pose_report``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from xdistill.manifests import atomic
+from xdistill.pipeline.cli import console
+
+
+@click.command("pose-report", cls=console.Command)
+@click.option("--run", type=click.Path(path_type=Path), required=True, help="Run folder.")
+@console.data_option
+@click.option("--split", required=True, help="Split file or name.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write every number.")
+@console.examples(
+    "python -m xdistill.train.cli.pose_report --run runs/street-1 --data street "
+    "--split street/splits/test.txt",
+)
+def main(run: Path, data: Path, split: str, out: Path | None) -> None:
+    """Compare the motions that a run has learned with the recorded ones."""
+    if out is not None:
+        atomic.require_writable(out, option="--json")
+    from xdistill.train.evaluation.pose_report import report, text
+
+    content = report(run, data, split)
+    click.echo(text(content))
+    if out is not None:
+        atomic.write(out, [json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"])
+        click.echo(f"wrote {out}")
+    click.echo(f"next: xd-eval --run {run} --data {data} --split {split}")
+
+
+if __name__ == "__main__":
+    main()
