@@ -185,8 +185,8 @@ def open_existing(store: Path) -> "LabelStore | None":
         LabelStoreError: Something else is there, or a damaged store.
     """
     from xdistill.pipeline.store import LabelStore, LabelStoreError
-    from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError
-    from xdistill.pipeline.store.metadata import DOCUMENT
+    from xdistill.pipeline.store.errors import CorruptLabelsError
+    from xdistill.pipeline.store.format import DOCUMENT, repair_remedy
 
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return None
@@ -200,7 +200,7 @@ def open_existing(store: Path) -> "LabelStore | None":
         found,
         expected="a label store, an empty folder or a new path",
         where=store.absolute(),
-        remedy=f"give --store another path; if this was a label store, {REPAIR}",
+        remedy=f"give --store another path; if this was a label store, {repair_remedy(store)}",
     )
 
 

@@ -14,7 +14,7 @@ from xdistill.pipeline.cli.teacher_options import choose, teacher_options
 if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Frame
     from xdistill.pipeline.store import LabelStore
-    from xdistill.pipeline.store.report import VerifyReport
+    from xdistill.pipeline.store.verify import VerifyReport
     from xdistill.teachers.spec import TeacherSpec
 
 

@@ -19,8 +19,9 @@ from xdistill.pipeline.labelling.plan import Task, done_frames
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import Outcome, segment
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
-from xdistill.pipeline.store.report import Finding, VerifyReport
 from xdistill.pipeline.store.shard import Labels
+from xdistill.pipeline.store.verify import VerifyReport
+from xdistill.pipeline.store.verify_array import Finding
 from xdistill.teachers.protocol import Teacher, TeacherError
 
 TEACHERS = ("confidence", "classes")

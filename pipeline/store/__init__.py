@@ -1,13 +1,13 @@
 """Labels on disk: a zarr v3 store that loses nothing and is fast to read."""
 
 from xdistill.pipeline.store.array import LabelArray
-from xdistill.pipeline.store.description import SHARD_FRAMES
 from xdistill.pipeline.store.errors import (
     CorruptLabelsError,
     LabelStoreError,
     NoLocksError,
     UncommittedFrameError,
 )
+from xdistill.pipeline.store.format import SHARD_FRAMES
 from xdistill.pipeline.store.reader import LabelReader
 from xdistill.pipeline.store.store import LabelStore
 

@@ -8,22 +8,22 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.manifests import atomic
 from xdistill.pipeline.store import commit, shard
-from xdistill.pipeline.store.description import (
+from xdistill.pipeline.store.errors import (
+    CorruptLabelsError,
+    LabelStoreError,
+    UncommittedFrameError,
+)
+from xdistill.pipeline.store.format import (
     COMMIT_SUFFIX,
     COUNTS_SUFFIX,
     SHARD_FRAMES,
     Description,
+    repair_remedy,
 )
-from xdistill.pipeline.store.errors import (
-    REPAIR,
-    CorruptLabelsError,
-    LabelStoreError,
-    UncommittedFrameError,
-    writing,
-)
-from xdistill.pipeline.store.leases import Leases
+from xdistill.pipeline.store.leases import Leases, disk_errors
 from xdistill.pipeline.store.shard import Labels, ShardError
 
 
@@ -120,10 +120,7 @@ class LabelArray:
                 remedy="run xd-pipeline segment (classes) or regroup (groups) on this store",
             )
         try:
-            chunk = shard.read_chunk(self._shard_path(number), slot)
-            if chunk is None:
-                raise ShardError("the frame is missing from its shard")
-            labels = shard.decode_frame(chunk, self.size)
+            labels = shard.read_frame(self._shard_path(number), slot, self.size)
             if not commit.matches(labels, word):
                 raise ShardError("not the pixels that were committed")
         except ShardError as error:
@@ -198,8 +195,8 @@ class LabelArray:
             counts = np.zeros((SHARD_FRAMES, self.values + 1), np.uint32)
             words = commit.read_words(self._words_folder, index)
             for slot in commit.is_done(words).nonzero()[0].tolist():
-                labels = self.read(index * SHARD_FRAMES + slot)
-                counts[slot] = commit.histogram(labels, values=self.values)
+                frame = index * SHARD_FRAMES + slot
+                counts[slot] = self._histogram(frame, self.read(frame))
             commit.write_counts(self._counts_folder, index, counts)
 
     def _commit(
@@ -239,7 +236,7 @@ class LabelArray:
             self._corrupt(index * SHARD_FRAMES + done[0], error)
         for slot in done:
             if slot not in chunks:
-                self._corrupt(index * SHARD_FRAMES + slot, "the frame is missing from its shard")
+                self._corrupt(index * SHARD_FRAMES + slot, "missing from its shard")
         return {slot: chunks[slot] for slot in done}
 
     def _histogram(self, frame: int, labels: Labels) -> commit.Counts:
@@ -253,14 +250,19 @@ class LabelArray:
             )
         try:
             return commit.histogram(labels, values=self.values)
-        except LabelStoreError as error:
-            raise LabelStoreError(f"{self._named(frame)}: {error}", where=self.folder) from error
+        except ValueError as error:
+            raise LabelStoreError(
+                f"{self._named(frame)} has {error}",
+                expected=f"0 to {self.values - 1}, or {IGNORE_INDEX} for ignore",
+                where=self.folder,
+                remedy="check that the teacher gives train ids, not label ids",
+            ) from error
 
     @contextmanager
     def _exclusively(self, index: int) -> Iterator[None]:
         """Hold the lease of a shard, unless this opened store holds it already."""
         leases = self._writable()
-        with writing(self.folder):
+        with disk_errors(self.folder):
             if leases.holds(self.folder, index):
                 yield
                 return
@@ -297,7 +299,9 @@ class LabelArray:
 
     def _corrupt(self, frame: int, reason: object) -> NoReturn:
         raise CorruptLabelsError(
-            f"{self._named(frame)} is damaged: {reason}", where=self.folder, remedy=REPAIR
+            f"{self._named(frame)} is damaged: {reason}",
+            where=self.folder,
+            remedy=repair_remedy(self.folder),
         )
 
 

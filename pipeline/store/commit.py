@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.manifests import atomic
-from xdistill.pipeline.store.description import COMMIT_SUFFIX, SHARD_FRAMES
-from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError, LabelStoreError
+from xdistill.pipeline.store.errors import CorruptLabelsError
+from xdistill.pipeline.store.format import COMMIT_SUFFIX, SHARD_FRAMES, repair_remedy
 from xdistill.pipeline.store.shard import (
     Labels,
     ShardError,
@@ -55,24 +55,20 @@ def histogram(labels: Labels, *, values: int) -> Counts:
 
     Args:
         labels: Pixels of any shape: 0 to ``values`` - 1, or 255.
-        values: Number of values that are no ignore.
+        values: Number of values besides ignore.
 
     Returns:
         Counts (values + 1,), ignore last.
 
     Raises:
-        LabelStoreError: A pixel has a value that the array cannot hold.
+        ValueError: A pixel has a value that the array cannot hold.
     """
     # A comparison and a count per value beat a histogram up to some twenty values.
     kinds = [*range(values), IGNORE_INDEX]
     counts = np.array([np.count_nonzero(labels == kind) for kind in kinds], np.uint32)
     if int(counts.sum(dtype=np.int64)) != labels.size:
         unknown = sorted(set(np.unique(labels).tolist()) - set(kinds))
-        raise LabelStoreError(
-            f"label value {unknown[0]}",
-            expected=f"0 to {values - 1}, or {IGNORE_INDEX} for ignore",
-            remedy="check that the teacher gives train ids, not label ids",
-        )
+        raise ValueError(f"label value {unknown[0]}")
     return counts
 
 
@@ -90,7 +86,7 @@ def read_words(folder: Path, shard: int) -> Words:
     """The commit words (64,) of a shard; zero where nothing was written yet.
 
     Raises:
-        CorruptLabelsError: The chunk does not match its checksum, or is gone from its shard.
+        CorruptLabelsError: The chunk does not match its checksum, or is missing beside its shard.
     """
     path = chunk_path(folder, shard)
     body = _read(path, SHARD_FRAMES * 8)
@@ -100,10 +96,10 @@ def read_words(folder: Path, shard: int) -> Words:
         body = _read(path, SHARD_FRAMES * 8)
         if body is None:
             raise CorruptLabelsError(
-                "missing commit record",
-                expected="a file, as the shard of labels is there",
+                "the commit record is missing",
+                expected="a file, as the shard of labels exists",
                 where=path,
-                remedy=REPAIR,
+                remedy=repair_remedy(path),
             )
     if body is None:
         return np.zeros(SHARD_FRAMES, np.uint64)
@@ -123,7 +119,7 @@ def read_counts(folder: Path, shard: int, *, values: int) -> Counts:
 
 
 def write_words(folder: Path, shard: int, words: Words) -> None:
-    """Commit: from this rename on the frames are what the words say."""
+    """Commit: from this rename on, the words hold."""
     atomic.write(chunk_path(folder, shard), [protect(words.astype("<u8").tobytes())])
 
 
@@ -139,14 +135,16 @@ def _read(path: Path, size: int) -> bytes | None:
         return None
     except OSError as error:
         raise CorruptLabelsError(
-            f"a commit record that cannot be read: {error.strerror}", where=path, remedy=REPAIR
+            f"the commit record cannot be read: {error.strerror}",
+            where=path,
+            remedy=repair_remedy(path),
         ) from error
     try:
         body = unprotect(data)
         if len(body) != size:
-            raise ShardError(f"{len(body)} bytes where {size} belong")
+            raise ShardError(f"{len(body)} bytes, not {size}")
     except ShardError as error:
         raise CorruptLabelsError(
-            f"a damaged commit record: {error}", where=path, remedy=REPAIR
+            f"the commit record is damaged: {error}", where=path, remedy=repair_remedy(path)
         ) from error
     return body

@@ -1,7 +1,8 @@
-"""Leases: a kernel lock per shard, so that one process at a time writes it.
+"""The right to write: kernel locks on shards, what the disk refuses, what a dead writer left.
 
-The kernel frees the lock of a killed process at once. A lease is a file ``.lease.<shard>`` in the
-array's folder, where zarr never looks; it goes when the lease ends.
+A lease is a file ``.lease.<shard>`` in the array's folder, where zarr never looks, locked by one
+process at a time and removed when the lease ends. The kernel frees the lock of a killed process
+at once.
 """
 
 import errno
@@ -13,11 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from xdistill.pipeline.store.errors import NoLocksError, writing
+from xdistill.manifests import atomic
+from xdistill.pipeline.store.errors import LabelStoreError, NoLocksError
+from xdistill.pipeline.store.format import COMMIT_SUFFIX, COUNTS_SUFFIX, DOCUMENT
 
 LEASE_PREFIX = ".lease."
 UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 """What file systems without locks answer."""
+FULL = {errno.ENOSPC, errno.EDQUOT}
+PROTECTED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 Locking = Literal["required", "if available"]
 
@@ -48,7 +53,7 @@ class Leases:
 
     @contextmanager
     def lease(self, folder: Path, shard: int) -> Iterator[bool]:
-        """Try to get a shard for oneself; yields whether that worked, and never waits.
+        """Try to lease a shard; yields whether that worked, and never waits.
 
         Raises:
             LabelStoreError: Locks are required and the file system has none, or it is read-only.
@@ -70,7 +75,7 @@ class Leases:
 
     @contextmanager
     def metadata(self, path: Path) -> Iterator[None]:
-        """Wait for, and hold, the right to create and to grow arrays.
+        """Wait for, and hold, the right to create and grow arrays.
 
         Args:
             path: The root's own document, which is never replaced while a store is in use.
@@ -78,7 +83,7 @@ class Leases:
         Raises:
             LabelStoreError: Locks are required and the file system has none, or it is read-only.
         """
-        with writing(path):
+        with disk_errors(path):
             handle = _open(path, os.O_RDWR)
         try:
             self._flock(handle, fcntl.LOCK_EX, path)
@@ -89,7 +94,7 @@ class Leases:
     def _lock(self, path: Path) -> int | None:
         """Lock a lease file; None if another process has it. A handle even without locks."""
         while True:
-            with writing(path):
+            with disk_errors(path):
                 handle = _open(path, os.O_RDWR | os.O_CREAT)
             try:
                 self._flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
@@ -101,7 +106,7 @@ class Leases:
                 raise
             if _is_current(path, handle):
                 return handle
-            # The holder before removed the file between our opening and our locking it.
+            # The previous holder removed the file between our opening and our locking it.
             _close(handle)
 
     def _flock(self, handle: int, operation: int, path: Path) -> None:
@@ -123,7 +128,7 @@ class Leases:
 
 
 def is_held(folder: Path, shard: int) -> bool:
-    """Whether some process holds the lease of a shard, as far as is known without writing."""
+    """Whether some process holds the lease of a shard, as far as a reader can know."""
     try:
         handle = _open(_lease_path(folder, shard), os.O_RDONLY)
     except OSError:
@@ -163,3 +168,99 @@ def _is_current(path: Path, handle: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
         return False
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Report what the operating system refuses while ``path`` is written.
+
+    Raises:
+        LabelStoreError: The disk is full or read-only, or whatever else the system reports.
+    """
+    try:
+        yield
+    except LabelStoreError:
+        raise
+    except OSError as error:
+        where = error.filename or path
+        if error.errno in FULL:
+            raise LabelStoreError(
+                f"the disk is full: {error.strerror}",
+                expected="room for one more shard",
+                where=where,
+                remedy="free some space and run the same command again: every frame committed "
+                "so far is kept and is not labelled again",
+            ) from error
+        if error.errno in PROTECTED:
+            raise LabelStoreError(
+                f"the store is read-only: {error.strerror}",
+                expected="a store with write permission",
+                where=where,
+                remedy="grant write permission, or copy the store to a place where you have it",
+            ) from error
+        raise LabelStoreError(
+            f"the store could not be written: {error.strerror}",
+            where=where,
+            remedy="check the disk and run the same command again: every committed frame is kept",
+        ) from error
+
+
+def sweep(path: Path, locking: Locking) -> None:
+    """Remove what dead writers left in a store and beside it; living writers keep theirs.
+
+    Raises:
+        LabelStoreError: The store is read-only; or the file system has no locks to tell the
+            living from the dead, and they are required.
+    """
+    # A store being created this moment under its aside name fails its rename and finds this one.
+    for beside in path.absolute().parent.glob(f"*{atomic.PARTIAL}"):
+        if atomic.final_name(beside.name) == path.name:
+            atomic.discard(beside)
+    try:
+        _sweep_inside(path, Leases("required"))
+    except NoLocksError:
+        if locking == "required":
+            raise
+
+
+def _sweep_inside(path: Path, leases: Leases) -> None:
+    of_shards: dict[tuple[Path, int], list[Path]] = {}
+    of_metadata = []
+    for orphan in orphans(path):
+        owner = shard_of(orphan)
+        if owner is None:
+            of_metadata.append(orphan)
+        else:
+            of_shards.setdefault(owner, []).append(orphan)
+    for (folder, shard), files in of_shards.items():
+        with leases.lease(folder, shard) as held:
+            for orphan in files if held else ():
+                atomic.discard(orphan)
+    if of_metadata:
+        with leases.metadata(path / DOCUMENT):
+            for orphan in of_metadata:
+                atomic.discard(orphan)
+
+
+def orphans(path: Path) -> Iterator[Path]:
+    """Unfinished files and folders, and lease files, held or not."""
+    for folder, names, files in os.walk(path):
+        for name in (*names, *files):
+            if is_orphan(name):
+                yield Path(folder, name)
+        names[:] = [name for name in names if not atomic.final_name(name)]
+
+
+def is_orphan(name: str) -> bool:
+    """Whether a file or folder of this name is unfinished, or a lease."""
+    return atomic.final_name(name) is not None or name.startswith(LEASE_PREFIX)
+
+
+def shard_of(orphan: Path) -> tuple[Path, int] | None:
+    """The label array's folder and the shard whose lease covers this file; None for metadata."""
+    name = orphan.name.removeprefix(LEASE_PREFIX).removeprefix("c.")
+    if name == orphan.name or not name.split(".")[0].isdecimal():
+        return None
+    folder = orphan.parent
+    array = folder.name.removesuffix(COMMIT_SUFFIX).removesuffix(COUNTS_SUFFIX)
+    return folder.with_name(array), int(name.split(".")[0])

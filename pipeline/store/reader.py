@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.pipeline.store import commit, shard
-from xdistill.pipeline.store.description import (
+from xdistill.pipeline.store.errors import CorruptLabelsError, UncommittedFrameError
+from xdistill.pipeline.store.format import (
+    CHECKSUM,
     COMMIT_SUFFIX,
+    DOCUMENT,
     SHARD_FRAMES,
     described,
     label_document,
+    read_document,
+    repair_remedy,
+    seal,
 )
-from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError, UncommittedFrameError
-from xdistill.pipeline.store.metadata import CHECKSUM, DOCUMENT, read_document, seal
 from xdistill.pipeline.store.shard import Labels, ShardError
 
 
@@ -37,8 +41,8 @@ class _Frames(Protocol):
     def words(self, number: int) -> commit.Words:
         """Commit words (64,) of a shard."""
 
-    def labels(self, index: int) -> Labels | None:
-        """Pixels (H, W) of a frame; None where the array has none. Raises ShardError."""
+    def labels(self, index: int) -> Labels:
+        """Pixels (H, W) of a frame. Raises ShardError."""
 
 
 class LabelReader:
@@ -94,17 +98,14 @@ class LabelReader:
         if not self.has(sequence, index):
             raise self._uncommitted(sequence, index)
         try:
-            source = self._source(sequence)
-            labels = None if source is None else source.labels(index)
-            if labels is None:
-                raise ShardError("the frame is missing from its shard")
+            labels = self._frames[sequence].labels(index)
             if (sequence, index) not in self._checked:
                 self._check(sequence, index, labels)
         except ShardError as error:
             raise CorruptLabelsError(
                 f"frame {index} of {sequence}/{self.name} is damaged: {error}",
                 where=self.path.absolute(),
-                remedy=REPAIR,
+                remedy=repair_remedy(self.path),
             ) from error
         return labels
 
@@ -115,8 +116,7 @@ class LabelReader:
             self._words.pop((sequence, index // SHARD_FRAMES), None)
             if not commit.matches(labels, self._word(sequence, index)):
                 raise ShardError("not the pixels that were committed")
-        source = self._source(sequence)
-        if source is not None and source.checksummed:
+        if self._frames[sequence].checksummed:
             self._checked.add((sequence, index))
 
     def _source(self, sequence: str) -> _Frames | None:
@@ -163,10 +163,9 @@ class _Shards:
         name = self.folder.name + COMMIT_SUFFIX
         return commit.read_words(self.folder.with_name(name), number)
 
-    def labels(self, index: int) -> Labels | None:
+    def labels(self, index: int) -> Labels:
         number, slot = divmod(index, SHARD_FRAMES)
-        chunk = shard.read_chunk(shard.shard_path(self.folder, number), slot)
-        return None if chunk is None else shard.decode_frame(chunk, self.size)
+        return shard.read_frame(shard.shard_path(self.folder, number), slot, self.size)
 
 
 class _Zarr:
@@ -183,7 +182,9 @@ class _Zarr:
             words = np.asarray(commits[:], np.uint64)
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
             raise CorruptLabelsError(
-                f"an array that zarr cannot open: {error}", where=folder, remedy=REPAIR
+                f"an array that zarr cannot open: {error}",
+                where=folder,
+                remedy=repair_remedy(folder),
             ) from error
         self._all_words: NDArray[np.uint64] = np.pad(words, (0, -len(words) % SHARD_FRAMES))
         self.length = min(self._labels.shape[0], len(words))
@@ -191,7 +192,7 @@ class _Zarr:
     def words(self, number: int) -> commit.Words:
         return self._all_words[number * SHARD_FRAMES :][:SHARD_FRAMES]
 
-    def labels(self, index: int) -> Labels | None:
+    def labels(self, index: int) -> Labels:
         try:
             return np.ascontiguousarray(self._labels[index], np.uint8)
         except (ValueError, RuntimeError, OSError) as error:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xdistill.manifests import atomic
-from xdistill.pipeline.store.errors import CorruptLabelsError, writing
-from xdistill.pipeline.store.leases import Leases
-from xdistill.pipeline.store.metadata import DOCUMENT
-from xdistill.pipeline.store.report import Finding, VerifyReport
+from xdistill.pipeline.store.errors import CorruptLabelsError
+from xdistill.pipeline.store.format import DOCUMENT
+from xdistill.pipeline.store.leases import Leases, disk_errors
 from xdistill.pipeline.store.store import LabelStore
-from xdistill.pipeline.store.verify import has_chunks
+from xdistill.pipeline.store.verify import VerifyReport, has_chunks
+from xdistill.pipeline.store.verify_array import Finding
 
 
 def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
@@ -35,7 +35,7 @@ def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
     lost = [finding for finding in findings if finding.document is None]
     if any(finding.path == path for finding in lost):
         return tuple(lost)
-    with writing(path):
+    with disk_errors(path):
         for finding in findings:
             # Before the lock, which is on this file.
             if finding.path == path and finding.document is not None:

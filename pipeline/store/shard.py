@@ -2,8 +2,8 @@
 
 This is zarr v3's sharding_indexed codec with inner codecs bytes, zstd, crc32c and the index at the
 end (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/). It is written here
-because zarr-python decides neither when a shard reaches the disk nor which frames it decodes
-again, and reads a single frame at twelve times the cost.
+because zarr-python gives no say in when a shard reaches the disk or which frames it decodes again,
+and reads a single frame at twelve times the cost.
 """
 
 import os
@@ -17,7 +17,7 @@ from google_crc32c import value as crc32c
 from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from xdistill.pipeline.store.description import SHARD_FRAMES, ZSTD_LEVEL
+from xdistill.pipeline.store.format import SHARD_FRAMES, ZSTD_LEVEL
 
 ABSENT = 2**64 - 1
 """Offset and length in the index of a frame that the shard does not hold."""
@@ -35,7 +35,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 class ShardError(ValueError):
-    """Bytes of a shard that are not what was written; the caller knows which frame it is."""
+    """Bytes of a shard that are not what was written; the caller names the frame."""
 
 
 def checksum(data: bytes | Labels) -> int:
@@ -68,7 +68,7 @@ def encode_frame(labels: Labels) -> bytes:
 def decode_frame(chunk: bytes, size: tuple[int, int]) -> Labels:
     """Inverse of ``encode_frame``: a writable (H, W) uint8.
 
-    A chunk of fewer pixels than ``size`` is not seen here: compare with the commit's checksum.
+    A chunk of fewer pixels than ``size`` is not noticed here: compare with the commit's checksum.
 
     Raises:
         ShardError: The checksum does not match, or the chunk has more pixels than ``size``.
@@ -93,8 +93,20 @@ def encode_shard(chunks: Mapping[int, bytes]) -> list[bytes]:
     return [*(chunks[slot] for slot in sorted(chunks)), protect(index)]
 
 
+def read_frame(path: Path, slot: int, size: tuple[int, int]) -> Labels:
+    """Read the labels (H, W) of one slot of a shard file.
+
+    Raises:
+        ShardError: The frame is missing or damaged, or the file cannot be read.
+    """
+    chunk = read_chunk(path, slot)
+    if chunk is None:
+        raise ShardError("missing from its shard" if path.exists() else "no shard file")
+    return decode_frame(chunk, size)
+
+
 def read_chunk(path: Path, slot: int) -> bytes | None:
-    """Read the inner chunk of one slot; None where the shard, or the shard file, has none.
+    """Read the inner chunk of one slot; None where the shard or its file is missing.
 
     Raises:
         ShardError: The index is damaged or points outside the file, or the file cannot be read.
@@ -107,7 +119,7 @@ def read_chunk(path: Path, slot: int) -> bytes | None:
 
 
 def read_chunks(path: Path) -> dict[int, bytes]:
-    """Read all inner chunks of a shard file, by slot; none where there is no file.
+    """Read all inner chunks of a shard file, by slot; none if there is no file.
 
     Raises:
         ShardError: The index is damaged or points outside the file, or the file cannot be read.
@@ -122,7 +134,7 @@ def read_chunks(path: Path) -> dict[int, bytes]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int | None]:
-    """A handle of a shard file; None where there is no file."""
+    """A handle of a shard file; None if there is no file."""
     handle = None
     try:
         with suppress(FileNotFoundError):

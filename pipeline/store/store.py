@@ -8,23 +8,22 @@ from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme
 from xdistill.manifests import atomic
 from xdistill.pipeline.store.array import LabelArray
-from xdistill.pipeline.store.description import (
+from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
+from xdistill.pipeline.store.format import (
     COMMIT_SUFFIX,
     COUNTS_SUFFIX,
-    Description,
-    documents,
-    read_description,
-)
-from xdistill.pipeline.store.errors import REPAIR, CorruptLabelsError, LabelStoreError, writing
-from xdistill.pipeline.store.leases import Leases, Locking
-from xdistill.pipeline.store.metadata import (
     DOCUMENT,
     FORMAT_VERSION,
+    Description,
+    documents,
+    folder_names,
     group_document,
     plain,
+    read_description,
     read_document,
+    repair_remedy,
 )
-from xdistill.pipeline.store.sweep import folder_names, sweep
+from xdistill.pipeline.store.leases import Leases, Locking, disk_errors, sweep
 
 
 class LabelStore:
@@ -94,7 +93,7 @@ class LabelStore:
             _create_root(path, teacher, fingerprint)
         store = cls(path, _root_attributes(path), Leases(locking))
         store.require_teacher(teacher=teacher, fingerprint=fingerprint)
-        with writing(path):
+        with disk_errors(path):
             sweep(path, locking)
         return store
 
@@ -194,7 +193,7 @@ class LabelStore:
         if self._leases is None:
             raise LabelStoreError("the store was opened for reading", where=self.path)
         if not _is_complete(folder, wanted):
-            with writing(folder), self._leases.metadata(self.path / DOCUMENT):
+            with disk_errors(folder), self._leases.metadata(self.path / DOCUMENT):
                 self._create_groups(folder)
                 _create_or_grow(folder, wanted)
         found = read_description(folder / name)
@@ -217,7 +216,7 @@ def _create_root(path: Path, teacher: Mapping[str, Any], fingerprint: str) -> No
         "teacher": plain(teacher),
         "fingerprint": fingerprint,
     }
-    with writing(path):
+    with disk_errors(path):
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         # Where another writer creates the same store, its folder is kept and compared next.
         atomic.create_folder(path.absolute(), {DOCUMENT: group_document(attributes)})
@@ -229,7 +228,8 @@ def _root_attributes(path: Path) -> Mapping[str, Any]:
             "no label store" if path.exists() else "no such label store",
             expected=f"a folder with a {DOCUMENT}, made by xd-pipeline segment",
             where=path.absolute(),
-            remedy=f"check --store, or run xd-pipeline segment; if this was one, {REPAIR}",
+            remedy="check --store, or run xd-pipeline segment; if this was a label store, "
+            + repair_remedy(path),
         )
     try:
         attributes = read_document(path)["attributes"]

@@ -6,18 +6,60 @@ also what it must be, where the rest of the store tells.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from xdistill.pipeline.store.description import COMMIT_SUFFIX, COUNTS_SUFFIX
+from xdistill.manifests.progress import Advance
 from xdistill.pipeline.store.errors import LabelStoreError
-from xdistill.pipeline.store.leases import is_held
-from xdistill.pipeline.store.metadata import DOCUMENT, group_document, read_document
-from xdistill.pipeline.store.report import Finding, VerifyReport
-from xdistill.pipeline.store.sweep import folder_names, is_orphan, orphans, shard_of
-from xdistill.pipeline.store.verify_array import verify_array
+from xdistill.pipeline.store.format import (
+    COMMIT_SUFFIX,
+    COUNTS_SUFFIX,
+    DOCUMENT,
+    folder_names,
+    group_document,
+    read_document,
+)
+from xdistill.pipeline.store.leases import is_held, is_orphan, orphans, shard_of
+from xdistill.pipeline.store.verify_array import Finding, verify_array
 
-Advance = Callable[[int], object]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifyReport:
+    """Everything that verification of a store found."""
+
+    path: Path
+    """Folder of the store."""
+    frames: int
+    """Committed frames that were read, over all arrays."""
+    findings: tuple[Finding, ...]
+    """What is damaged."""
+    strays: tuple[Path, ...]
+    """Files and folders that do not belong to a store; they harm nothing and are left alone."""
+    orphans: tuple[Path, ...]
+    """What a killed writer left; the next opening for writing removes it."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it was written."""
+        return not self.findings
+
+    def redo(self) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Frames to make again, by sequence and array."""
+        frames: dict[tuple[str, str], set[int]] = {}
+        for finding in self.findings:
+            if finding.frames:
+                frames.setdefault((finding.sequence, finding.array), set()).update(finding.frames)
+        return {key: tuple(sorted(found)) for key, found in sorted(frames.items())}
+
+    def lines(self) -> Iterator[str]:
+        """The report as text: what is damaged, what is stray, the sum."""
+        yield from map(str, self.findings)
+        yield from (f"{path}: not part of a store, left alone" for path in self.strays)
+        yield from (f"{path}: left by an interrupted run" for path in self.orphans)
+        redo = sum(map(len, self.redo().values()))
+        state = "all as written" if self.ok else f"{len(self.findings)} damaged, {redo} to redo"
+        yield f"{self.path}: {self.frames} frames read, {state}"
 
 
 def verify_store(path: Path, *, progress: Advance | None = None) -> VerifyReport:

@@ -1,28 +1,62 @@
 """Verification of one label array with its companions: documents, commits, counts and pixels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from xdistill.manifests.progress import Advance
 from xdistill.pipeline.store import commit, shard
-from xdistill.pipeline.store.description import (
+from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
+from xdistill.pipeline.store.format import (
     COMMIT_SUFFIX,
     COUNTS_SUFFIX,
+    DOCUMENT,
     SHARD_FRAMES,
     Description,
+    Json,
     described,
+    described_by_companion,
     documents,
-    told_by_companion,
+    read_document,
+    seal,
 )
-from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
-from xdistill.pipeline.store.metadata import DOCUMENT, Json, read_document, seal
-from xdistill.pipeline.store.report import Finding
 from xdistill.pipeline.store.shard import ShardError
 
-Advance = Callable[[int], object]
+Kind = Literal["metadata", "commit", "counts", "frame"]
+"""A zarr.json; a chunk of commit words; a chunk of counts; the labels of a frame."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One damaged thing."""
+
+    kind: Kind
+    """What is damaged."""
+    path: Path
+    """Its folder (metadata) or file."""
+    reason: str
+    """What is wrong with it."""
+    sequence: str = ""
+    """``<date>/<drive>/image_0X`` of the array concerned; empty for a group's metadata."""
+    array: str = ""
+    """Name of the label array concerned; empty for a group's metadata."""
+    frames: tuple[int, ...] = ()
+    """Frames whose labels are lost or uncertain and must be made again."""
+    guessed: bool = False
+    """Whether nothing tells which frames had labels, so that ``frames`` is all of the shard."""
+    shard: int | None = None
+    """The shard concerned; None for metadata."""
+    document: bytes | None = None
+    """What the zarr.json must be, where the rest of the store tells; None where that is lost."""
+
+    def __str__(self) -> str:
+        what = {"metadata": "metadata", "commit": "commit record", "counts": "counts"}
+        named = what.get(self.kind) or f"frame {self.frames[0]} of {self.sequence} {self.array}"
+        lost = " (cannot be restored)" if self.kind == "metadata" and not self.document else ""
+        return f"{self.path}: {named}: {self.reason}{lost}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +119,7 @@ def _describe(intact: dict[Path, Json], sequence: Path, name: str) -> Descriptio
     told = [described(own, name)] if own else []
     for suffix in (COMMIT_SUFFIX, COUNTS_SUFFIX):
         companion = intact.get(sequence / (name + suffix))
-        told += [told_by_companion(companion)] if companion else []
+        told += [described_by_companion(companion)] if companion else []
     return next((array for array in told if array is not None), None)
 
 
@@ -204,16 +238,13 @@ class _Check:
         """The counts of an intact frame, or what is wrong with it."""
         path = self._shard_path(number)
         try:
-            chunk = shard.read_chunk(path, slot)
-            if chunk is None:
-                raise ShardError("missing from its shard" if path.exists() else "no shard file")
-            labels = shard.decode_frame(chunk, self.array.size)
+            labels = shard.read_frame(path, slot, self.array.size)
             if not commit.matches(labels, word):
                 raise ShardError("not the pixels that were committed")
             return commit.histogram(labels, values=self.array.values)
-        except (ShardError, LabelStoreError) as error:
+        except ValueError as error:
             frame = number * SHARD_FRAMES + slot
-            reason = str(error).splitlines()[0]
+            reason = str(error)
             return self._finding("frame", path, reason, shard=number, frames=(frame,))
 
     def _counts(

@@ -198,7 +198,7 @@ def test_a_lost_commit_record_stops_every_writer_until_repair(
     regrouped = CliRunner().invoke(main, ["regroup", "--store", str(store)])
     for result in (segmented, regrouped) if CLASSES in lost else (regrouped,):
         assert result.exit_code == 1, result.output
-        assert "missing commit record" in result.stderr and "--repair" in result.stderr
+        assert "commit record is missing" in result.stderr and "--repair" in result.stderr
     assert content(store) == damaged
     assert run("verify", tree, store, "--repair").exit_code == 0
     assert content(store) == before

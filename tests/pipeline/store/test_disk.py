@@ -51,7 +51,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     path = small_disk / "s"
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(SMALL_DISK_BYTES // 2))
-    with pytest.raises(LabelStoreError, match=r"no room left on the disk(.*\n)*.*committed so far"):
+    with pytest.raises(LabelStoreError, match=r"the disk is full(.*\n)*.*committed so far"):
         fill(path)
     report = verify_store(path)
     assert report.ok and not report.orphans, "what is not finished must not keep the room"
@@ -62,7 +62,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     )
 
     ballast.unlink()
-    with pytest.raises(LabelStoreError, match="no room left"):
+    with pytest.raises(LabelStoreError, match="the disk is full"):
         fill(path)
     after = LabelStore.open(path).array(SEQUENCE, "classes").committed()
     assert (after >= before).all() and after.sum() > before.sum()
@@ -89,8 +89,8 @@ def test_a_disk_mounted_read_only(small_disk: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (errno.ENOSPC, "no room left on the disk"),
-        (errno.EDQUOT, "no room left on the disk"),
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk is full"),
         (errno.EROFS, "the store is read-only"),
         (errno.EIO, "could not be written"),
     ],

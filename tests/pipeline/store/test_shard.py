@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 from xdistill.pipeline.store import CorruptLabelsError, LabelReader, commit
-from xdistill.pipeline.store.description import Description, documents, label_document
-from xdistill.pipeline.store.metadata import seal
+from xdistill.pipeline.store.format import Description, documents, label_document, seal
 from xdistill.pipeline.store.shard import (
     ShardError,
     decode_frame,
@@ -196,7 +195,7 @@ def test_histogram_equals_bincount(size: tuple[int, int], values: int, seed: int
 
 def test_a_commit_chunk_of_another_size(tmp_path: Path) -> None:
     (tmp_path / "c.0").write_bytes(protect(bytes(63 * 8)))
-    with pytest.raises(CorruptLabelsError, match="504 bytes where 512 belong"):
+    with pytest.raises(CorruptLabelsError, match="504 bytes, not 512"):
         commit.read_words(tmp_path, 0)
 
 

@@ -162,7 +162,7 @@ def refusals(store: LabelStore, tmp_path: Path) -> dict[str, Callable[[], object
             0, {2: np.zeros((5, 6), np.uint8)}
         ),
         r"is 4x6 int64": lambda: array.write_shard(0, {2: np.zeros(SIZE, np.int64)}),
-        r"frame 2 of classes: label value 19\n.*0 to 18": lambda: array.write_shard(
+        r"frame 2 of classes has label value 19\n.*0 to 18": lambda: array.write_shard(
             0, {2: np.full(SIZE, 19, np.uint8)}
         ),
         r"\(4, 7\)\n.*\(4, 6\), as the array was created": lambda: store.ensure_array(
@@ -246,7 +246,7 @@ def test_a_shard_without_its_commit_record_is_a_loss(tmp_path: Path) -> None:
         lambda: array.write_shard(0, {1: frame(1)}),
         lambda: reader.has(SEQUENCE, 0),
     ):
-        with pytest.raises(CorruptLabelsError, match=r"missing commit record(.*\n)*.*--repair"):
+        with pytest.raises(CorruptLabelsError, match=r"commit record is missing(.*\n)*.*--repair"):
             action()
     array.retract([0])
     array.write_shard(0, {0: frame(0)})

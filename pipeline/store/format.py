@@ -1,0 +1,314 @@
+"""The zarr.json documents of a store: what its groups and arrays are, and how they are sealed.
+
+Every document is written in one fixed JSON form with its own sha256 among the attributes. A read
+compares the bytes with what this module would write, so that any change shows, even in white
+space. To zarr these are plain zarr v3 documents.
+
+A label array such as ``classes`` has two companions, ``classes_commit`` and ``classes_counts``.
+All three documents hold the whole description, so that any one of them restores the others.
+"""
+
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xdistill.grouping.classes import IGNORE_INDEX
+from xdistill.manifests import atomic
+from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
+
+DOCUMENT = "zarr.json"
+CHECKSUM = "xdistill_sha256"
+"""Attribute that holds the checksum; a document without it was written by another program."""
+FORMAT_VERSION = 1
+"""Raised when an older xdistill could not read the store correctly."""
+SHARD_FRAMES = 64
+"""Frames in one shard file, the unit of work of one task."""
+ZSTD_LEVEL = 3
+COMMIT_SUFFIX = "_commit"
+COUNTS_SUFFIX = "_counts"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """What determines the documents of one label array and of its two companions."""
+
+    name: str
+    """Name of the array: ``classes``, ``confidence``, ``groups_4``."""
+    length: int
+    """T, the highest frame number + 1."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    values: int
+    """Labels are 0 to ``values`` - 1, or 255."""
+    attributes: Json = field(default_factory=dict)
+    """The caller's own: the grouping table, the source's fingerprint."""
+
+    def __post_init__(self) -> None:
+        if min(self.length, *self.size) < 1 or not 1 <= self.values <= IGNORE_INDEX:
+            raise ValueError(f"array of {self.length} frames, {self.size}, {self.values} values")
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.length // SHARD_FRAMES)
+
+
+def documents(sequence: Path, array: Description) -> dict[Path, bytes]:
+    """Folders and documents of an array and its companions, in order of creation.
+
+    The array comes last: wherever it exists, its companions exist and are long enough.
+    """
+    return {
+        sequence / (array.name + COUNTS_SUFFIX): counts_document(array),
+        sequence / (array.name + COMMIT_SUFFIX): commit_document(array),
+        sequence / array.name: label_document(array),
+    }
+
+
+def label_document(array: Description) -> bytes:
+    """The document of (T, H, W) uint8, one frame an inner chunk, 64 frames a shard."""
+    inner = [1, *array.size]
+    codecs = [
+        {"name": "bytes"},
+        {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}},
+        {"name": "crc32c"},
+    ]
+    sharding = {
+        "chunk_shape": inner,
+        "codecs": codecs,
+        "index_codecs": _LITTLE_CRC32C,
+        "index_location": "end",
+    }
+    return _array_document(
+        shape=[array.length, *array.size],
+        chunk=[SHARD_FRAMES, *array.size],
+        data_type="uint8",
+        fill_value=IGNORE_INDEX,
+        codecs=[{"name": "sharding_indexed", "configuration": sharding}],
+        dimensions=["frame", "row", "column"],
+        attributes={**array.attributes, "values": array.values},
+    )
+
+
+def commit_document(array: Description) -> bytes:
+    """The document of ``<array>_commit``, (T,) uint64."""
+    return _array_document(
+        shape=[array.length],
+        chunk=[SHARD_FRAMES],
+        data_type="uint64",
+        fill_value=0,
+        codecs=_LITTLE_CRC32C,
+        dimensions=["frame"],
+        attributes=_about(array),
+    )
+
+
+def counts_document(array: Description) -> bytes:
+    """The document of ``<array>_counts``, (T, values + 1) uint32."""
+    return _array_document(
+        shape=[array.length, array.values + 1],
+        chunk=[SHARD_FRAMES, array.values + 1],
+        data_type="uint32",
+        fill_value=0,
+        codecs=_LITTLE_CRC32C,
+        dimensions=["frame", "value"],
+        attributes=_about(array),
+    )
+
+
+def group_document(attributes: Mapping[str, Any]) -> bytes:
+    """The document of a group; every group of a store holds a copy of the root's."""
+    return seal({"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
+
+
+_LITTLE_CRC32C: list[Json] = [
+    {"name": "bytes", "configuration": {"endian": "little"}},
+    {"name": "crc32c"},
+]
+
+
+def _about(array: Description) -> Json:
+    return {
+        "array": array.name,
+        "size": list(array.size),
+        "values": array.values,
+        "attributes": array.attributes,
+    }
+
+
+def _array_document(
+    *,
+    shape: Sequence[int],
+    chunk: Sequence[int],
+    data_type: str,
+    fill_value: int,
+    codecs: Sequence[Json],
+    dimensions: Sequence[str],
+    attributes: Mapping[str, Any],
+) -> bytes:
+    document = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": data_type,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
+        # Chunk files lie flat in the array's folder, so that one fsync of it secures a rename.
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        "fill_value": fill_value,
+        "codecs": list(codecs),
+        "dimension_names": list(dimensions),
+        "storage_transformers": [],
+        "attributes": dict(attributes),
+    }
+    return seal(document)
+
+
+def described(document: Mapping[str, Any], name: str) -> Description | None:
+    """The description in a label array's own document; None where it holds none."""
+    try:
+        length, *size = document["shape"]
+        attributes = dict(document["attributes"])
+        values = attributes.pop("values")
+        attributes.pop(CHECKSUM, None)
+        height, width = size
+        return Description(
+            name=name, length=length, size=(height, width), values=values, attributes=attributes
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def described_by_companion(document: Mapping[str, Any]) -> Description | None:
+    """The description in a companion's document; None where it holds none."""
+    try:
+        about = document["attributes"]
+        height, width = about["size"]
+        return Description(
+            name=about["array"],
+            length=document["shape"][0],
+            size=(height, width),
+            values=about["values"],
+            attributes=about["attributes"],
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def plain(value: Mapping[str, Any]) -> Json:
+    """The value as it returns from JSON: tuples as lists, keys as text."""
+    return dict(json.loads(json.dumps(value, allow_nan=False)))
+
+
+def seal(document: Mapping[str, Any]) -> bytes:
+    """The canonical bytes of a document, with its checksum among the attributes."""
+    attributes = {k: v for k, v in document["attributes"].items() if k != CHECKSUM}
+    bare = {**document, "attributes": attributes}
+    digest = hashlib.sha256(_canonical(bare)).hexdigest()
+    return _canonical({**bare, "attributes": {**attributes, CHECKSUM: digest}})
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    # Line breaks by the separator: indent would take json's slow path, 0.4 ms a document.
+    text = json.dumps(document, sort_keys=True, separators=(",\n", ": "), allow_nan=False)
+    return (text + "\n").encode()
+
+
+def _unseal(data: bytes, where: Path) -> Json:
+    """Parse a document written by ``seal``."""
+    try:
+        document = json.loads(data)
+        version = document["attributes"].get("format_version", 1)
+        intact = seal(document) == data
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        version, intact = 1, False
+    # First, because a newer version may seal its documents in another way.
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise LabelStoreError(
+            f"the label store has format version {version}",
+            expected=f"version {FORMAT_VERSION} at most",
+            where=where,
+            remedy="update xdistill",
+        )
+    if not intact:
+        raise CorruptLabelsError(
+            "the metadata does not match its checksum",
+            expected="the bytes that xdistill wrote",
+            where=where,
+            remedy=repair_remedy(where),
+        )
+    return dict(document)
+
+
+def read_document(folder: Path) -> Json:
+    """Read the document of one group or array.
+
+    Raises:
+        CorruptLabelsError: It is missing, unreadable or changed.
+        LabelStoreError: A newer version wrote it.
+    """
+    path = folder / DOCUMENT
+    try:
+        return _unseal(path.read_bytes(), path)
+    except LabelStoreError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if folder.is_dir():
+            raise CorruptLabelsError(
+                "the folder has no metadata",
+                expected=f"a file {DOCUMENT}",
+                where=folder,
+                remedy=repair_remedy(folder),
+            ) from error
+        raise CorruptLabelsError(
+            "the array or folder does not exist",
+            expected=f"a folder with a file {DOCUMENT}",
+            where=folder,
+            remedy="check the path; xd-pipeline info lists the arrays of a store",
+        ) from error
+    except OSError as error:
+        raise CorruptLabelsError(
+            f"the metadata cannot be read: {error.strerror}",
+            where=path,
+            remedy=repair_remedy(path),
+        ) from error
+
+
+def read_description(folder: Path) -> Description:
+    """Read what a label array is from its own document.
+
+    Raises:
+        CorruptLabelsError: It is missing, damaged, or not a label array of this format.
+    """
+    document = read_document(folder)
+    description = described(document, folder.name)
+    if description is None or label_document(description) != seal(document):
+        raise CorruptLabelsError(
+            "the folder holds something other than a label array of this format",
+            expected="(frames, rows, columns) of uint8 as xd-pipeline writes it",
+            where=folder,
+            remedy=repair_remedy(folder),
+        )
+    return description
+
+
+def repair_remedy(damaged: Path) -> str:
+    """What to do about damage: the command that repairs the store around ``damaged``."""
+    inside = [folder for folder in (damaged, *damaged.parents) if (folder / DOCUMENT).exists()]
+    # The outermost, as each of a store's groups has a document too.
+    store = shlex.quote(str(inside[-1] if inside else damaged))
+    return f"run xd-pipeline verify --store {store} --repair to find the damage and redo only that"
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Names of the finished folders in a folder, sorted; none if it does not exist."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not atomic.final_name(e.name))
