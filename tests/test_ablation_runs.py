@@ -31,12 +31,13 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four drives, of which two are trained on, so that labels can come from another one."""
     pytest.importorskip("numba", reason="needs the extra 'street'")
-    from xdistill.pipeline.street.record import generate
+    from xdistill.manifests.progress import unshown
+    from xdistill.pipeline.street.record import folder, recording
 
     out = tmp_path_factory.mktemp("ablation") / "street"
-    made = generate.Settings(drives=4, frames=4, size=(64, 192), seed=1)
-    for number in generate.prepare(out, made):
-        generate.write_drive(out, made, number, advance=lambda frames: None)
+    made = folder.StreetSettings(drives=4, frames=4, size=(64, 192), seed=1)
+    for number in folder.prepare(out, made):
+        recording.write_drive(out, made, number, advance=unshown)
     train, val = (out / "splits" / f"{name}.txt" for name in ("train", "val"))
     train.write_text(train.read_text() + val.read_text())
     return out

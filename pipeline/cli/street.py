@@ -1,5 +1,6 @@
 """``xd-pipeline street``."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -23,30 +24,30 @@ from xdistill.pipeline.cli import console
 def street(out: Path, drives: int, frames: int, size: str, seed: int) -> None:
     """Render a small street as a KITTI raw folder, with exact depth and labels beside it.
 
-    A run that was stopped goes on where it was. Every other command takes the folder as --data.
+    The same command resumes a run that was stopped. Every other command takes the folder as --data.
     """
     from xdistill.pipeline.street import compiled
-    from xdistill.pipeline.street.record import generate
+    from xdistill.pipeline.street.record import folder, recording
 
-    settings = generate.Settings(
-        drives=drives, frames=frames, size=generate.parse_size(size), seed=seed
+    settings = folder.StreetSettings(
+        drives=drives, frames=frames, size=folder.parse_size(size), seed=seed
     )
-    missing = generate.prepare(out, settings)
+    missing = folder.prepare(out, settings)
     if not missing:
         click.echo(f"nothing to do: {drives} drives are complete in {out}")
     else:
         if len(missing) < drives:
-            note(f"goes on: {drives - len(missing)} of {drives} drives are there")
+            note(f"resuming: {drives - len(missing)} of {drives} drives are complete")
         if not compiled.code_folder().is_dir():
             note("compiling the ray-caster, once on this machine: about 20 s")
         with progress(total=len(missing) * frames, unit="frame") as bar:
             for number in missing:
-                generate.write_drive(out, settings, number, advance=bar.update)
+                recording.write_drive(out, settings, number, advance=bar.update)
         click.echo(f"wrote {len(missing)} drives of {frames} frames to {out}")
-    click.echo(f"  splits: {out}/{generate.SPLITS}/train.txt, val.txt, test.txt")
-    click.echo(f"  exact labels: --teacher png:{out}/{generate.LABELS}")
-    click.echo(f"  exact depth (1/256 m): {out}/{generate.DEPTH}")
+    click.echo(f"  splits: {out}/{folder.SPLITS}/train.txt, val.txt, test.txt")
+    click.echo(f"  exact labels: --teacher png:{out}/{folder.LABELS}")
+    click.echo(f"  exact depth (1/256 m): {out}/{folder.DEPTH}")
+    train = shlex.quote(f"{out}/{folder.SPLITS}/train.txt")
     click.echo(
-        f"next: xd-pipeline segment --data {out} --teacher street "
-        f"--split {out}/{generate.SPLITS}/train.txt"
+        f"next: xd-pipeline segment --data {shlex.quote(str(out))} --teacher street --split {train}"
     )

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xdistill.manifests.download import cache_folder
-from xdistill.pipeline.street.errors import MissingCompilerError
+from xdistill.manifests.errors import XDistillError
+
+
+class MissingCompilerError(XDistillError, ImportError):
+    """The ray-caster's compiler, an optional dependency, is not installed."""
+
 
 try:
     import numba
@@ -36,15 +41,10 @@ def compiled(function: Function) -> Function:
     return result
 
 
+@cache
 def code_folder() -> Path:
     """Where machine code is kept; a function's depends on those it calls, so on all sources."""
-    return cache_folder() / "numba" / sources_digest()
-
-
-@cache
-def sources_digest() -> str:
-    """Changes whenever this package does: the same seed then gives another street."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
+    return cache_folder() / "numba" / digest.hexdigest()[:16]

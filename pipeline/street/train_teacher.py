@@ -3,7 +3,6 @@
 python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,12 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.grouping.scheme import load_scheme
-from xdistill.manifests.progress import progress
+from xdistill.manifests.atomic import require_writable
+from xdistill.manifests.progress import Advance, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.labelling.score import confusion, measures, merge
-from xdistill.pipeline.street.errors import StreetError
-from xdistill.pipeline.street.examples import (
-    FRAMES,
-    TRAINING_SEED,
-    VALIDATION_SEED,
-    labelled_frames,
-)
+from xdistill.pipeline.street.record.drive import make_drive
+from xdistill.pipeline.street.render.render import render
 
 CONFIG = "street_ocrnet.py"
 SIZE = (64, 192)
@@ -37,13 +32,20 @@ ENLARGED = 2
 """Network input over frame size: the heads work at a quarter of the input."""
 CHUNK = 20
 """Frames labelled at a time when judging."""
+TRAINING_SEED, VALIDATION_SEED = 3_000_000_000, 3_000_000_001
+"""The shipped teacher was trained on the first and its settings were chosen on the second: judge it
+on any other seed."""
+SPACING = 9
+"""Frames of one drive are this far apart: neighbours show nearly the same."""
+FRAMES = 5
+"""Frames taken from a drive."""
 
 Images = Float[Tensor, "batch 3 height width"]
 Classes = Int[Tensor, "batch height width"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Training:
+class TeacherTraining:
     """Numbers of a training run; chosen on VALIDATION_SEED."""
 
     drives: int = 500
@@ -64,8 +66,36 @@ class Training:
     """Decides initial weights, order and augmentation."""
 
 
-FEWEST_DRIVES = -(-Training().batch // FRAMES)
+FEWEST_DRIVES = -(-TeacherTraining().batch // FRAMES)
 """Drives whose frames fill one batch."""
+
+
+def labelled_frames(
+    seed: int, *, drives: int, size: tuple[int, int], advance: Advance
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Render FRAMES frames of each drive.
+
+    Args:
+        seed: The data set's seed.
+        drives: How many drives.
+        size: Height and width in pixels.
+        advance: Called with the number of frames finished, for progress.
+
+    Returns:
+        RGB images (N, height, width, 3) and train ids (N, height, width).
+    """
+    images = np.empty((drives * FRAMES, *size, 3), np.uint8)
+    labels = np.empty((drives * FRAMES, *size), np.uint8)
+    for number in range(drives):
+        drive = make_drive(seed, number + 1, frames=SPACING * (FRAMES - 1) + 1)
+        for k in range(FRAMES):
+            frame = k * SPACING
+            camera, sensor = drive.camera(frame, size), drive.sensor(frame)
+            picture = render(drive.scene(frame), camera, size=size, sensor=sensor)
+            images[number * FRAMES + k] = picture.image
+            labels[number * FRAMES + k] = picture.labels
+            advance(1)
+    return images, labels
 
 
 def class_weights(labels: NDArray[np.uint8], *, rarity: float) -> Float[Tensor, " classes"]:
@@ -77,7 +107,7 @@ def class_weights(labels: NDArray[np.uint8], *, rarity: float) -> Float[Tensor, 
 
 
 def batches(
-    images: NDArray[np.uint8], labels: NDArray[np.uint8], settings: Training
+    images: NDArray[np.uint8], labels: NDArray[np.uint8], settings: TeacherTraining
 ) -> Iterator[tuple[Images, Classes]]:
     """Random frames with the random mirror, exposure and white balance, one batch a step."""
     rng = np.random.default_rng(settings.seed)
@@ -109,7 +139,10 @@ def logits(model: Any, frames: Images) -> tuple[Tensor, Tensor]:
 
 
 def train(
-    model: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.uint8], settings: Training
+    model: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    settings: TeacherTraining,
 ) -> Iterator[float]:
     """Train in place; gives the loss of each step."""
     weights = class_weights(labels, rarity=settings.rarity)
@@ -195,40 +228,19 @@ def save(model: nn.Module, path: Path) -> None:
     )
 
 
-def require_place(out: Path) -> None:
-    """Refuse a file that cannot be written, before the work is done.
-
-    Raises:
-        StreetError: It is a folder, or its folder is absent or cannot be written.
-    """
-    reason = "a folder" if out.is_dir() else None
-    try:
-        with tempfile.TemporaryFile(dir=out.absolute().parent):
-            pass
-    except OSError as error:
-        reason = error.strerror
-    if reason is not None:
-        raise StreetError(
-            f"--out {out} cannot be written ({reason})",
-            expected="a file in an existing folder that can be written",
-            where=out.absolute().parent,
-            remedy="create the folder, make room there, or give another file",
-        )
-
-
 @click.command("train-street-teacher", cls=console.Command)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    default=Training().steps,
+    default=TeacherTraining().steps,
     show_default=True,
     help="Optimiser steps.",
 )
 @click.option(
     "--drives",
     type=click.IntRange(min=FEWEST_DRIVES),
-    default=Training().drives,
+    default=TeacherTraining().drives,
     show_default=True,
     help="Drives to train on.",
 )
@@ -247,8 +259,8 @@ def main(out: Path, steps: int, drives: int, judged: int) -> None:
     from xdistill.teachers.mmseg import config as mmseg_config
     from xdistill.teachers.mmseg.teacher import build
 
-    require_place(out)
-    settings = Training(steps=steps, drives=drives)
+    require_writable(out, option="--out")
+    settings = TeacherTraining(steps=steps, drives=drives)
     torch.manual_seed(settings.seed)
     model: Any = build(mmseg_config.load_config(CONFIG))
     model = model.to(memory_format=torch.channels_last)

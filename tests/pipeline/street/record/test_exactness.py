@@ -14,7 +14,7 @@ from xdistill.pipeline.kitti.oxts import camera_motion
 from xdistill.pipeline.kitti.velodyne import project_scan, read_scan, scan_path
 from xdistill.pipeline.street.record import raw, rig
 from xdistill.pipeline.street.record.drive import Drive, make_drive
-from xdistill.pipeline.street.record.generate import DEPTH, LABELS, Settings
+from xdistill.pipeline.street.record.folder import DEPTH, LABELS, StreetSettings
 from xdistill.pipeline.street.render.render import Picture, render
 
 SIZE = (64, 192)
@@ -99,7 +99,7 @@ def test_warping_with_the_inverse_motion_is_worse_than_none(drive: Drive) -> Non
     assert warped > np.abs(source.image.astype(np.float32) - target.image)[seen].mean()
 
 
-def test_oxts_give_the_true_camera_motion(street: Path, settings: Settings) -> None:
+def test_oxts_give_the_true_camera_motion(street: Path, settings: StreetSettings) -> None:
     for number in range(1, settings.drives + 1):
         drive = make_drive(settings.seed, number, frames=settings.frames)
         frame = Frame(raw.drive_name(number), 0, "l")

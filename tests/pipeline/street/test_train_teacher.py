@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.grouping.scheme import load_scheme
+from xdistill.manifests.progress import unshown
 from xdistill.pipeline.labelling.score import confusion, measures, merge
 from xdistill.pipeline.street import train_teacher
-from xdistill.pipeline.street.examples import FRAMES, labelled_frames
 from xdistill.pipeline.street.train_teacher import (
+    FRAMES,
     SIZE,
-    Training,
+    TeacherTraining,
     batches,
     ceiling,
     class_weights,
+    labelled_frames,
     main,
     predict,
     report,
@@ -39,7 +41,7 @@ MAX_BYTES = 2_000_000
 @pytest.fixture(scope="module")
 def held_out() -> Frames:
     """Frames of a seed that no training or choice has seen."""
-    return labelled_frames(77, drives=2, size=SIZE, advance=lambda frames: None)
+    return labelled_frames(77, drives=2, size=SIZE, advance=unshown)
 
 
 def test_weights_ship_and_are_small() -> None:
@@ -68,7 +70,7 @@ def test_half_precision_storage_is_undone() -> None:
 
 
 def test_frames_of_another_size_are_labelled() -> None:
-    images, truth = labelled_frames(78, drives=1, size=(96, 320), advance=lambda frames: None)
+    images, truth = labelled_frames(78, drives=1, size=(96, 320), advance=unshown)
     labels = load_teacher("street").label([images[0]], ["one"]).classes
     assert labels.shape == (1, 96, 320)
     known = truth[0] != IGNORE_INDEX
@@ -87,7 +89,7 @@ def test_class_weights_by_hand() -> None:
 def test_batches_keep_image_and_labels_together(rng: np.random.Generator) -> None:
     labels = rng.integers(0, 19, (4, 8, 12), dtype=np.uint8)
     images = np.repeat(labels[..., None], 3, axis=-1) * np.uint8(10)
-    settings = Training(steps=3, batch=2)
+    settings = TeacherTraining(steps=3, batch=2)
     for frames, classes in batches(images, labels, settings):
         ratio = frames / (classes[:, None] * 10).clamp(min=1)
         known = (classes > 0)[:, None] & (frames < 255)
@@ -112,7 +114,7 @@ def test_the_ceiling_loses_only_what_is_thin() -> None:
 def test_training_learns(held_out: Frames) -> None:
     """A few steps on few frames: the loss falls, and again the same with the same seed."""
     images, labels = held_out
-    settings = Training(steps=12, batch=2, rate=2e-3)
+    settings = TeacherTraining(steps=12, batch=2, rate=2e-3)
     runs = []
     for _ in range(2):
         torch.manual_seed(settings.seed)
@@ -140,7 +142,7 @@ def test_the_training_command_writes_weights_that_load(tmp_path: Path) -> None:
     assert out.stat().st_size <= MAX_BYTES and f"wrote {out}" in result.output
     teacher = load_teacher(f"mmseg:street_ocrnet.py,{out}")
     assert teacher.label([np.zeros((*SIZE, 3), np.uint8)], ["k"]).classes.shape == (1, *SIZE)
-    assert FRAMES * 2 >= Training().batch
+    assert FRAMES * 2 >= TeacherTraining().batch
 
 
 @pytest.mark.parametrize(
