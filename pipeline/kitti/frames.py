@@ -72,6 +72,22 @@ class Frame:
             )
         return cls(fields[0], int(fields[1]), cast(Camera, fields[2]))
 
+    @classmethod
+    def of_sequence(cls, sequence: str, index: int) -> Self:
+        """A frame of the sequence ``<date>/<drive>/image_02``.
+
+        Raises:
+            SplitError: The sequence is of no colour camera.
+        """
+        drive, _, folder = sequence.rpartition("/")
+        for camera, name in CAMERAS.items():
+            if name == folder:
+                return cls(drive, index, camera)
+        raise SplitError(
+            f"{sequence!r} is not a sequence of a colour camera",
+            expected="date/drive/image_02 or image_03",
+        )
+
     @property
     def date(self) -> str:
         """Folder of the drive's calibration: ``2011_09_26``."""

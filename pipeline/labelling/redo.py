@@ -13,7 +13,7 @@ from pathlib import Path
 
 from xdistill.grouping.scheme import Scheme
 from xdistill.manifests.progress import Advance, unshown
-from xdistill.pipeline.kitti.frames import CAMERAS, Frame, require_root
+from xdistill.pipeline.kitti.frames import Frame, require_root
 from xdistill.pipeline.kitti.splits import missing_frames
 from xdistill.pipeline.labelling.plan import Task, done_frames
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
@@ -47,9 +47,7 @@ def frames_to_label(report: VerifyReport, root: Path) -> list[Frame]:
 
 
 def _frames(finding: Finding, root: Path) -> set[Frame]:
-    drive, _, folder = finding.sequence.rpartition("/")
-    camera_of = {folder: camera for camera, folder in CAMERAS.items()}
-    frames = {Frame(drive, index, camera_of[folder]) for index in finding.frames}
+    frames = {Frame.of_sequence(finding.sequence, index) for index in finding.frames}
     if finding.guessed:
         # A number that never had an image had no labels, unless the whole drive is away.
         return frames - set(missing_frames(root, frames)) or frames

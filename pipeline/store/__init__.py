@@ -8,7 +8,7 @@ from xdistill.pipeline.store.errors import (
     UncommittedFrameError,
 )
 from xdistill.pipeline.store.format import SHARD_FRAMES
-from xdistill.pipeline.store.reader import LabelReader
+from xdistill.pipeline.store.reader import LabelReader, open_store
 from xdistill.pipeline.store.store import LabelStore
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "LabelStoreError",
     "NoLocksError",
     "UncommittedFrameError",
+    "open_store",
 ]

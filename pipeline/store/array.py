@@ -21,7 +21,9 @@ from xdistill.pipeline.store.format import (
     COUNTS_SUFFIX,
     SHARD_FRAMES,
     Description,
+    label_remedy,
     repair_remedy,
+    store_around,
 )
 from xdistill.pipeline.store.leases import Leases, disk_errors
 from xdistill.pipeline.store.shard import Labels, ShardError
@@ -117,7 +119,7 @@ class LabelArray:
             raise UncommittedFrameError(
                 f"{self._named(index)} has no labels",
                 where=self.folder,
-                remedy="run xd-pipeline segment (classes) or regroup (groups) on this store",
+                remedy=label_remedy(store_around(self.folder), self.name),
             )
         try:
             labels = shard.read_frame(self._shard_path(number), slot, self.size)
@@ -287,7 +289,8 @@ class LabelArray:
                 f"{self._named(frame)} is outside the array",
                 expected=f"frames 0 to {self.length - 1}",
                 where=self.folder,
-                remedy="label it first: xd-pipeline segment with a split that names it",
+                remedy="label the frame first: "
+                + label_remedy(store_around(self.folder), self.name),
             )
         return divmod(frame, SHARD_FRAMES)
 
@@ -301,7 +304,7 @@ class LabelArray:
         raise CorruptLabelsError(
             f"{self._named(frame)} is damaged: {reason}",
             where=self.folder,
-            remedy=repair_remedy(self.folder),
+            remedy=repair_remedy(store_around(self.folder)),
         )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.manifests import atomic
 from xdistill.pipeline.store.errors import CorruptLabelsError
-from xdistill.pipeline.store.format import COMMIT_SUFFIX, SHARD_FRAMES, repair_remedy
+from xdistill.pipeline.store.format import COMMIT_SUFFIX, SHARD_FRAMES, repair_remedy, store_around
 from xdistill.pipeline.store.shard import (
     Labels,
     ShardError,
@@ -99,7 +99,7 @@ def read_words(folder: Path, shard: int) -> Words:
                 "the commit record is missing",
                 expected="a file, as the shard of labels exists",
                 where=path,
-                remedy=repair_remedy(path),
+                remedy=repair_remedy(store_around(path)),
             )
     if body is None:
         return np.zeros(SHARD_FRAMES, np.uint64)
@@ -137,7 +137,7 @@ def _read(path: Path, size: int) -> bytes | None:
         raise CorruptLabelsError(
             f"the commit record cannot be read: {error.strerror}",
             where=path,
-            remedy=repair_remedy(path),
+            remedy=repair_remedy(store_around(path)),
         ) from error
     try:
         body = unprotect(data)
@@ -145,6 +145,8 @@ def _read(path: Path, size: int) -> bytes | None:
             raise ShardError(f"{len(body)} bytes, not {size}")
     except ShardError as error:
         raise CorruptLabelsError(
-            f"the commit record is damaged: {error}", where=path, remedy=repair_remedy(path)
+            f"the commit record is damaged: {error}",
+            where=path,
+            remedy=repair_remedy(store_around(path)),
         ) from error
     return body

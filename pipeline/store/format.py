@@ -241,7 +241,7 @@ def _unseal(data: bytes, where: Path) -> Json:
             "the metadata does not match its checksum",
             expected="the bytes that xdistill wrote",
             where=where,
-            remedy=repair_remedy(where),
+            remedy=repair_remedy(store_around(where)),
         )
     return dict(document)
 
@@ -264,7 +264,7 @@ def read_document(folder: Path) -> Json:
                 "the folder has no metadata",
                 expected=f"a file {DOCUMENT}",
                 where=folder,
-                remedy=repair_remedy(folder),
+                remedy=repair_remedy(store_around(folder)),
             ) from error
         raise CorruptLabelsError(
             "the array or folder does not exist",
@@ -276,7 +276,7 @@ def read_document(folder: Path) -> Json:
         raise CorruptLabelsError(
             f"the metadata cannot be read: {error.strerror}",
             where=path,
-            remedy=repair_remedy(path),
+            remedy=repair_remedy(store_around(path)),
         ) from error
 
 
@@ -293,17 +293,41 @@ def read_description(folder: Path) -> Description:
             "the folder holds something other than a label array of this format",
             expected="(frames, rows, columns) of uint8 as xd-pipeline writes it",
             where=folder,
-            remedy=repair_remedy(folder),
+            remedy=repair_remedy(store_around(folder)),
         )
     return description
 
 
-def repair_remedy(damaged: Path) -> str:
-    """What to do about damage: the command that repairs the store around ``damaged``."""
-    inside = [folder for folder in (damaged, *damaged.parents) if (folder / DOCUMENT).exists()]
-    # The outermost, as each of a store's groups has a document too.
-    store = shlex.quote(str(inside[-1] if inside else damaged))
-    return f"run xd-pipeline verify --store {store} --repair to find the damage and redo only that"
+def repair_remedy(store: Path) -> str:
+    """What to do about damage in a store: the command that repairs it."""
+    return (
+        f"run xd-pipeline verify --store {shlex.quote(str(store))} --repair "
+        "to find the damage and redo only that"
+    )
+
+
+def label_remedy(store: Path, name: str) -> str:
+    """What to do about frames that lack labels in array ``name``: the command that makes them."""
+    scheme = name.removeprefix("groups_")
+    command = "segment" if scheme == name else f"regroup --scheme {shlex.quote(scheme)}"
+    return f"run xd-pipeline {command} --store {shlex.quote(str(store))}"
+
+
+def store_around(path: Path) -> Path:
+    """The store that a file or folder belongs to: its outermost folder with a sealed document."""
+    folder = path if path.is_dir() else path.parent
+    inside = [outer for outer in (folder, *folder.parents) if is_sealed(outer / DOCUMENT)]
+    return inside[-1] if inside else folder
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a document is this store's rather than another program's, also if it is damaged."""
+    try:
+        return f'"{CHECKSUM}"'.encode() in path.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def folder_names(folder: Path) -> list[str]:

@@ -1,9 +1,10 @@
 """Reading single frames at random, as training does: a few system calls and one decompression.
 
-Nothing is kept open between reads, so that a reader may be pickled to a worker process, or be
-there when a process forks; zarr-python, where it must read, starts its thread afresh after a fork.
+Nothing stays open between reads, so that a reader can be pickled to a worker process or survive a
+fork; zarr-python, where it must read, starts its thread afresh after a fork.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,20 +12,31 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from xdistill.grouping.remap import remap
+from xdistill.grouping.scheme import Scheme, load_scheme
+from xdistill.manifests.paths import PathLike, as_path
+from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.store import commit, shard
-from xdistill.pipeline.store.errors import CorruptLabelsError, UncommittedFrameError
+from xdistill.pipeline.store.errors import (
+    CorruptLabelsError,
+    LabelStoreError,
+    UncommittedFrameError,
+)
 from xdistill.pipeline.store.format import (
-    CHECKSUM,
     COMMIT_SUFFIX,
     DOCUMENT,
     SHARD_FRAMES,
     described,
+    is_sealed,
     label_document,
+    label_remedy,
     read_document,
     repair_remedy,
     seal,
+    store_around,
 )
 from xdistill.pipeline.store.shard import Labels, ShardError
+from xdistill.pipeline.store.store import LabelStore
 
 
 class _Frames(Protocol):
@@ -46,16 +58,23 @@ class _Frames(Protocol):
 
 
 class LabelReader:
-    """Reads committed frames of one array name over all sequences of a store.
+    """Reads the committed frames of one array name over all sequences of a store.
+
+    ``reader[frame]`` gives a frame's labels, ``len(reader)`` the number of committed frames,
+    ``frame in reader`` whether one is committed, and a loop over the reader their frames.
 
     Args:
         path: Folder of the store.
         name: ``classes``, ``confidence``, ``groups_4``.
+        scheme: Replaces train ids by their groups as they are read; None gives what is stored.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: PathLike, name: str = "classes", *, scheme: Scheme | None = None
+    ) -> None:
+        self.path = as_path(path)
         self.name = name
+        self.scheme = scheme
         self._forget()
 
     def _forget(self) -> None:
@@ -64,11 +83,50 @@ class LabelReader:
         self._checked: set[tuple[str, int]] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "name": self.name}
+        return {"path": self.path, "name": self.name, "scheme": self.scheme}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path, self.name = state["path"], state["name"]
+        self.path, self.name, self.scheme = state["path"], state["name"], state["scheme"]
         self._forget()
+
+    def __repr__(self) -> str:
+        what = self.name if self.scheme is None else f"{self.scheme.array} from {self.name}"
+        try:
+            return f"<LabelReader of {self.path}: {what} of {len(self)} frames>"
+        except LabelStoreError as error:
+            return f"<LabelReader of {self.path}: {what}, {str(error).splitlines()[0]}>"
+
+    def __len__(self) -> int:
+        return sum(len(self._committed(sequence)) for sequence in self._sequences())
+
+    def __iter__(self) -> Iterator[Frame]:
+        for sequence in self._sequences():
+            for index in self._committed(sequence):
+                yield Frame.of_sequence(sequence, index)
+
+    def __contains__(self, frame: Frame | str) -> bool:
+        found = Frame.parse(frame) if isinstance(frame, str) else frame
+        return self.has(found.sequence, found.index)
+
+    def __getitem__(self, frame: Frame | str) -> Labels:
+        """The labels (H, W) uint8 of a committed frame; see ``read``.
+
+        Args:
+            frame: A frame, or its split line ``2011_09_26/2011_09_26_drive_0013_sync 50 l``.
+        """
+        found = Frame.parse(frame) if isinstance(frame, str) else frame
+        return self.read(found.sequence, found.index)
+
+    def _sequences(self) -> list[str]:
+        store = LabelStore.open(self.path)
+        return [sequence for sequence in store.sequences() if store.has(sequence, self.name)]
+
+    def _committed(self, sequence: str) -> list[int]:
+        """Numbers of a sequence's committed frames as they are on disk now."""
+        source = _open(self.path / sequence / self.name)
+        shards = range(-(-source.length // SHARD_FRAMES))
+        words = np.concatenate([source.words(number) for number in shards])[: source.length]
+        return [int(index) for index in commit.is_done(words).nonzero()[0]]
 
     def has(self, sequence: str, index: int) -> bool:
         """Whether a frame is committed.
@@ -86,7 +144,7 @@ class LabelReader:
         return bool(self._word(sequence, index) & commit.DONE)
 
     def read(self, sequence: str, index: int) -> Labels:
-        """The labels (H, W) uint8 of a committed frame.
+        """The labels (H, W) uint8 of a committed frame, or its groups by the scheme.
 
         Every read is checked against the checksum of the compressed bytes, the first one of a
         frame also against its commit.
@@ -107,7 +165,7 @@ class LabelReader:
                 where=self.path.absolute(),
                 remedy=repair_remedy(self.path),
             ) from error
-        return labels
+        return labels if self.scheme is None else remap(labels, self.scheme)
 
     def _check(self, sequence: str, index: int, labels: Labels) -> None:
         """Compare with the commit; pixels of 1242x375 take a quarter of the time of a read."""
@@ -139,15 +197,31 @@ class LabelReader:
         return np.uint64(self._words[sequence, number][slot])
 
     def _uncommitted(self, sequence: str, index: int) -> UncommittedFrameError:
-        groups = self.name.removeprefix("groups_")
-        command = "xd-pipeline segment --store"
-        if groups != self.name:
-            command = f"xd-pipeline regroup --scheme {groups} --store"
         return UncommittedFrameError(
             f"frame {index} of {sequence} has no labels in {self.name}",
             where=self.path.absolute(),
-            remedy=f"run {command} {self.path}",
+            remedy=label_remedy(self.path, self.name),
         )
+
+
+def open_store(path: PathLike, *, scheme: str | Scheme | None = None) -> LabelReader:
+    """Open a label store to read frames from: ``open_store("labels.zarr", scheme="4")[frame]``.
+
+    Args:
+        path: Folder of the store.
+        scheme: Grouping by name (``4``, ``2``, ``19``), a TOML file of your own, or a ``Scheme``;
+            None gives train ids. Groups equal those that ``xd-pipeline regroup`` stores.
+
+    Returns:
+        A reader of the store's classes.
+
+    Raises:
+        LabelStoreError: No label store, a damaged one, or one of a newer version.
+        ManifestError: The scheme is unknown or breaks its form.
+    """
+    LabelStore.open(path)
+    grouping = load_scheme(scheme) if isinstance(scheme, str) else scheme
+    return LabelReader(path, scheme=grouping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +256,9 @@ class _Zarr:
             words = np.asarray(commits[:], np.uint64)
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
             raise CorruptLabelsError(
-                f"an array that zarr cannot open: {error}",
+                f"zarr cannot open the array: {error}",
                 where=folder,
-                remedy=repair_remedy(folder),
+                remedy=repair_remedy(store_around(folder)),
             ) from error
         self._all_words: NDArray[np.uint64] = np.pad(words, (0, -len(words) % SHARD_FRAMES))
         self.length = min(self._labels.shape[0], len(words))
@@ -204,18 +278,10 @@ def _open(folder: Path) -> _Frames:
     try:
         document = read_document(folder)
     except CorruptLabelsError:
-        if _is_sealed(folder / DOCUMENT):
+        if is_sealed(folder / DOCUMENT) or not (folder / DOCUMENT).exists():
             raise
         return _Zarr(folder)
     description = described(document, folder.name)
     if description is None or label_document(description) != seal(document):
         return _Zarr(folder)
     return _Shards(folder, description.length, description.size)
-
-
-def _is_sealed(path: Path) -> bool:
-    """Whether a document was written by this store, and is therefore damaged, not foreign."""
-    try:
-        return not path.is_file() or f'"{CHECKSUM}"'.encode() in path.read_bytes()
-    except OSError:
-        return True

@@ -7,6 +7,7 @@ from typing import Any, Self
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme
 from xdistill.manifests import atomic
+from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.store.array import LabelArray
 from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
 from xdistill.pipeline.store.format import (
@@ -29,7 +30,7 @@ from xdistill.pipeline.store.leases import Leases, Locking, disk_errors, sweep
 class LabelStore:
     """Labels by sequence and array name, made by one teacher.
 
-    Open with ``open`` to read, ``open_for_writing`` to write; ``create`` refuses what exists.
+    Open with ``open`` to read, with ``open_for_writing`` to create or write.
     """
 
     def __init__(self, path: Path, attributes: Mapping[str, Any], leases: Leases | None) -> None:
@@ -38,40 +39,19 @@ class LabelStore:
         self._leases = leases
 
     @classmethod
-    def create(cls, path: Path, *, teacher: Mapping[str, Any], fingerprint: str) -> Self:
-        """Create an empty store for one teacher.
-
-        Args:
-            path: Must not exist, or be an empty folder.
-            teacher: Everything that decides the labels, as JSON values.
-            fingerprint: sha256 of the record.
-
-        Raises:
-            LabelStoreError: Something is there already, or the disk is full or read-only.
-        """
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
-            raise LabelStoreError(
-                "something is there already",
-                expected="a new path",
-                where=path,
-                remedy="give another path, or remove this one yourself: nothing here wipes a store",
-            )
-        _create_root(path, teacher, fingerprint)
-        return cls.open_for_writing(path, teacher=teacher, fingerprint=fingerprint)
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: PathLike) -> Self:
         """Open for reading.
 
         Raises:
             LabelStoreError: No label store, a damaged one, or one of a newer version.
         """
-        return cls(path, _root_attributes(path), None)
+        folder = as_path(path)
+        return cls(folder, _root_attributes(folder), None)
 
     @classmethod
     def open_for_writing(
         cls,
-        path: Path,
+        path: PathLike,
         *,
         teacher: Mapping[str, Any],
         fingerprint: str,
@@ -89,13 +69,18 @@ class LabelStore:
         Raises:
             LabelStoreError: No label store, made by another teacher, full or read-only.
         """
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-            _create_root(path, teacher, fingerprint)
-        store = cls(path, _root_attributes(path), Leases(locking))
+        folder = as_path(path)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            _create_root(folder, teacher, fingerprint)
+        store = cls(folder, _root_attributes(folder), Leases(locking))
         store.require_teacher(teacher=teacher, fingerprint=fingerprint)
-        with disk_errors(path):
-            sweep(path, locking)
+        with disk_errors(folder):
+            sweep(folder, locking)
         return store
+
+    def __repr__(self) -> str:
+        mode = "reading" if self._leases is None else "writing"
+        return f"<LabelStore {self.path} for {mode}: {len(self.sequences())} sequences>"
 
     @property
     def teacher(self) -> Mapping[str, Any]:

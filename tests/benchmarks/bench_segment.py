@@ -81,7 +81,7 @@ def test_the_teacher_is_all_one_waits_for(shared: Path, drive: Path, tmp_path: P
     tasks = make_plan(drive, find_frames(drive, drives=None, cameras=["l"]), store=None).tasks
     alone, whole = [], []
     for number in range(ROUNDS):
-        store = LabelStore.create(
+        store = LabelStore.open_for_writing(
             tmp_path / f"{number}.zarr", teacher=teacher.record, fingerprint=teacher.fingerprint
         )
         start = time.perf_counter()
@@ -129,7 +129,7 @@ def test_a_gpu_waits_for_no_frame(shared: Path, tmp_path: Path, calls: int) -> N
     )  # fmt: skip
     teacher.calls_at_once = calls
     tasks = make_plan(drive, find_frames(drive, drives=None, cameras=["l"]), store=None).tasks
-    store = LabelStore.create(
+    store = LabelStore.open_for_writing(
         tmp_path / "labels.zarr", teacher=teacher.record, fingerprint=teacher.fingerprint
     )
     prepared = Prepared(inputs=torch.zeros(8, 1), padding=(0, 0, 0, 0))
@@ -150,7 +150,9 @@ def test_a_gpu_waits_for_no_frame(shared: Path, tmp_path: Path, calls: int) -> N
 def labelled(shared: Path, tmp_path: Path) -> LabelStore:
     """1,024 native label maps."""
     maps = SleepingTeacher(shared / "kitti_labels_espnetv2").maps
-    store = LabelStore.create(tmp_path / "labels.zarr", teacher={"kind": "x"}, fingerprint="0" * 64)
+    store = LabelStore.open_for_writing(
+        tmp_path / "labels.zarr", teacher={"kind": "x"}, fingerprint="0" * 64
+    )
     array = store.ensure_array(
         f"{DRIVE}/image_02",
         "classes",

@@ -175,7 +175,7 @@ def device_speeds(
                 torch.cuda.synchronize()
 
     def whole() -> None:
-        store = LabelStore.create(
+        store = LabelStore.open_for_writing(
             out / f"{time.monotonic_ns()}.zarr",
             teacher=loaded.record,
             fingerprint=loaded.fingerprint,

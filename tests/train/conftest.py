@@ -56,7 +56,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     def make(indices: list[int] | None = None, *, fingerprint: str = "0" * 64) -> Path:
         path = tmp_path_factory.mktemp("store") / "labels.zarr"
-        store = LabelStore.create(path, teacher={"kind": "test"}, fingerprint=fingerprint)
+        store = LabelStore.open_for_writing(path, teacher={"kind": "test"}, fingerprint=fingerprint)
         array = store.ensure_array(
             SEQUENCE, "classes", length=FRAMES, size=(HEIGHT, WIDTH), values=19, attributes={}
         )

@@ -33,7 +33,7 @@ Lines = list[dict[str, float]]
 def labels(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the teacher's labels of the drive."""
     path = tmp_path_factory.mktemp("store") / "labels.zarr"
-    store = LabelStore.create(path, teacher={"kind": "png"}, fingerprint="0" * 64)
+    store = LabelStore.open_for_writing(path, teacher={"kind": "png"}, fingerprint="0" * 64)
     array = store.ensure_array(
         f"{DRIVE}/image_02", "classes", length=72, size=(375, 1242), values=19, attributes={}
     )

@@ -58,7 +58,9 @@ class SlowTeacher:
 
 
 def run(tree: Tree, store: Path, teacher: SlowTeacher | PngTeacher) -> tuple[LabelStore, Outcome]:
-    made = LabelStore.create(store, teacher=teacher.record, fingerprint=teacher.fingerprint)
+    made = LabelStore.open_for_writing(
+        store, teacher=teacher.record, fingerprint=teacher.fingerprint
+    )
     frames = find_frames(tree.data, drives=None, cameras=["l"])
     tasks, outcome = make_plan(tree.data, frames, store=made).tasks, Outcome()
     counts: list[int] = []
@@ -112,7 +114,7 @@ def test_ctrl_c_waits_for_the_calls_under_way_and_keeps_their_labels(
     tree: Tree, tmp_path: Path
 ) -> None:
     teacher = SlowTeacher(tree.labels, slow_from=21)
-    store = LabelStore.create(
+    store = LabelStore.open_for_writing(
         tmp_path / "labels.zarr", teacher=teacher.record, fingerprint=teacher.fingerprint
     )
     frames = find_frames(tree.data, drives=None, cameras=["l"])

@@ -121,7 +121,7 @@ def content(store: Path) -> dict[str, bytes]:
 def empty(tmp_path: Path, choice: TeacherSpec) -> Iterator[Path]:
     teacher = choice.load()
     store = tmp_path / "cluster.zarr"
-    LabelStore.create(store, teacher=teacher.record, fingerprint=teacher.fingerprint)
+    LabelStore.open_for_writing(store, teacher=teacher.record, fingerprint=teacher.fingerprint)
     for log in (tmp_path / "loads").iterdir():
         log.unlink()
     (tmp_path / "calls").unlink(missing_ok=True)

@@ -53,7 +53,7 @@ def peaks(image: Path, root: Path, *, frames: int) -> tuple[float, float]:
     for index in range(frames):
         (folder / f"{index:010d}.png").symlink_to(image)
     teacher = RandomTeacher()
-    store = LabelStore.create(
+    store = LabelStore.open_for_writing(
         root / "labels.zarr", teacher=teacher.record, fingerprint=teacher.fingerprint
     )
     found = find_frames(root / "kitti", drives=None, cameras=["l"])

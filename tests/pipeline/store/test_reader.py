@@ -15,11 +15,16 @@ from label_stores import SEQUENCE, FrameData, frame, new_array, new_store, scrat
 from torch.utils.data import DataLoader
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
+from xdistill.grouping.scheme import load_scheme
+from xdistill.pipeline.kitti.frames import Frame, SplitError
+from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.store import (
     SHARD_FRAMES,
     CorruptLabelsError,
     LabelReader,
+    LabelStoreError,
     UncommittedFrameError,
+    open_store,
 )
 
 FRAMES = (0, 5, 63, 64, 69)
@@ -177,3 +182,67 @@ def test_reads_what_zarr_reads(data: st.DataObject, length: int, height: int, wi
         for index in sorted(set(range(length)) - set(done.nonzero()[0].tolist()))[:1]:
             with pytest.raises(UncommittedFrameError):
                 reader.read(SEQUENCE, index)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Two sequences with five frames each, and groups of one of them."""
+    store = new_store(tmp_path / "s")
+    for seed, sequence in enumerate((SEQUENCE, SEQUENCE.replace("image_02", "image_03"))):
+        array = store.ensure_array(
+            sequence, "classes", length=70, size=(4, 6), values=19, attributes={}
+        )
+        for shard in (0, 1):
+            frames = {i: frame(100 * seed + i) for i in FRAMES if i // 64 == shard}
+            array.write_shard(shard, frames, failed=[shard * 64 + 2])
+    scheme = load_scheme("4")
+    regroup(store, scheme, tasks=plan_regroup(store, scheme)[:2])
+    return store.path
+
+
+def test_an_opened_store_is_read_by_frame(labelled: Path) -> None:
+    store = open_store(str(labelled))
+    drive = SEQUENCE.removesuffix("/image_02")
+    assert [str(found) for found in store] == [
+        f"{drive} {index} {camera}" for camera in "lr" for index in FRAMES
+    ]
+    assert len(store) == 2 * len(FRAMES)
+    np.testing.assert_array_equal(store[f"{drive} 0000000063 l"], frame(63))
+    np.testing.assert_array_equal(store[Frame(drive, 64, "r")], frame(164))
+    assert f"{drive} 5 l" in store and Frame(drive, 66, "l") not in store
+    with pytest.raises(UncommittedFrameError, match=r"frame 2 of (.*\n)*.*segment --store"):
+        store[f"{drive} 2 l"]
+    with pytest.raises(SplitError, match="'50' names no frame"):
+        store["50"]
+
+
+def test_groups_are_those_that_regroup_stores(labelled: Path) -> None:
+    stored = LabelReader(labelled, "groups_4")
+    store = open_store(labelled, scheme="4")
+    assert len(stored) == len(FRAMES) and len(store) == 2 * len(FRAMES)
+    for found in stored:
+        np.testing.assert_array_equal(store[found], stored[found])
+    again = pickle.loads(pickle.dumps(store))
+    assert {int(value) for found in again for value in np.unique(again[found])} <= {0, 1, 2, 3, 255}
+
+
+def test_a_reader_names_what_it_reads(labelled: Path) -> None:
+    assert repr(open_store(labelled)) == f"<LabelReader of {labelled}: classes of 10 frames>"
+    assert repr(open_store(labelled, scheme="2")) == (
+        f"<LabelReader of {labelled}: groups_2 from classes of 10 frames>"
+    )
+    (labelled / "zarr.json").unlink()
+    assert "classes, " in repr(LabelReader(labelled, "classes"))
+
+
+def test_the_length_follows_the_store(labelled: Path) -> None:
+    store = open_store(labelled)
+    assert len(store) == 10
+    array = new_store(labelled).array(SEQUENCE, "classes")
+    array.write_shard(0, {7: frame(7)})
+    assert len(store) == 11 and 7 in {found.index for found in store}
+
+
+def test_what_is_no_store_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(LabelStoreError, match="no such label store"):
+        open_store(str(tmp_path / "absent"), scheme="4")

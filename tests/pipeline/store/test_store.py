@@ -150,9 +150,6 @@ def refusals(store: LabelStore, tmp_path: Path) -> dict[str, Callable[[], object
         "no such label store": lambda: LabelStore.open(tmp_path / "absent"),
         "no label store": lambda: LabelStore.open(tmp_path / "other"),
         "or a damaged one": lambda: LabelStore.open(tmp_path / "foreign"),
-        "there already": lambda: LabelStore.create(
-            tmp_path / "s", teacher=TEACHER, fingerprint="f1"
-        ),
         "fingerprint f2\n.*f1\n.*weights: 'abc' there, 'xyz' here": (
             lambda: LabelStore.open_for_writing(
                 tmp_path / "s", teacher={**TEACHER, "weights": "xyz"}, fingerprint="f2"
@@ -177,7 +174,7 @@ def refusals(store: LabelStore, tmp_path: Path) -> dict[str, Callable[[], object
     }
 
 
-@pytest.mark.parametrize("number", range(13))
+@pytest.mark.parametrize("number", range(12))
 def test_refusals(tmp_path: Path, number: int) -> None:
     store = new_store(tmp_path / "s")
     message, mistake = list(refusals(store, tmp_path).items())[number]

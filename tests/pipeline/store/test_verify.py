@@ -202,7 +202,7 @@ def test_commits_and_counts_damaged_together(store: LabelStore) -> None:
 
 
 def test_metadata_of_another_store_is_found(store: LabelStore) -> None:
-    other = LabelStore.create(
+    other = LabelStore.open_for_writing(
         store.path.with_name("other"), teacher={"kind": "other"}, fingerprint="f2"
     )
     for folder in Path(SEQUENCE, "x").parents[:3]:

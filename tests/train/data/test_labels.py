@@ -96,7 +96,7 @@ def test_missing_labels_of_a_folder_are_asked_for_with_that_folder(
     (folder / SEQUENCE / "0000000000.png").touch()
     teacher = PngTeacher(folder, ids=ids)
     path = tmp_path / "labels.zarr"
-    LabelStore.create(path, teacher=teacher.record, fingerprint=teacher.fingerprint)
+    LabelStore.open_for_writing(path, teacher=teacher.record, fingerprint=teacher.fingerprint)
     with pytest.raises(MissingLabelsError) as caught:
         find_labels(path, FRAMES_WANTED, scheme=SCHEME, segment="segment")
     assert str(caught.value).endswith(f"run: segment --teacher 'png:{folder}'{option}")
