@@ -1,5 +1,6 @@
 """``xd-pipeline demo``."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,22 +25,26 @@ DRIVES, FRAMES, SIZE = 60, 10, "192x64"
     "--recipe",
     default="street",
     show_default=True,
-    help="Of the distilled run: street or street-long; the baseline's is <recipe>-baseline.",
+    help="Recipe of the distilled run: street or street-long; the baseline uses <recipe>-baseline.",
 )
 @click.option(
     "--teacher",
     default="street",
     show_default=True,
-    help="As xd-pipeline segment has it; png:DEMO/street/labels are perfect labels.",
+    help="As in xd-pipeline segment; png:DEMO/street/labels are perfect labels.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    help="Optimiser steps of each training; those of the recipe unless given.",
+    help="Optimiser steps of each training; default: those of the recipe.",
 )
 @click.option(
-    "--drives", default=DRIVES, show_default=True, type=click.IntRange(min=3), help="Of the street."
+    "--drives",
+    default=DRIVES,
+    show_default=True,
+    type=click.IntRange(min=3),
+    help="Drives of the street.",
 )
 @console.examples(
     "xd-pipeline demo --out demo",
@@ -49,20 +54,22 @@ def demo(out: Path, recipe: str, teacher: str, seed: int, steps: int | None, dri
     """The whole flow in minutes on a laptop: no download, no GPU, one report page.
 
     Renders a small street in KITTI's layout, labels and groups it, trains with and without
-    distillation, and scores both. Stopped with Ctrl-C, the same command goes on where it was.
+    distillation, and scores both. After Ctrl-C, the same command resumes.
     """
-    from xdistill.pipeline.demo.check import own_steps
-    from xdistill.pipeline.demo.demo import NUMBERS, REPORT, run_demo
-    from xdistill.pipeline.demo.stages import Settings
+    from xdistill.pipeline.demo.demo import NUMBERS, REPORT, recipe_steps, run_demo
+    from xdistill.pipeline.demo.stages import DemoSettings
 
-    settings = Settings(
+    settings = DemoSettings(
         out=out, recipe=recipe, teacher=teacher, drives=drives, frames=FRAMES, size=SIZE, seed=seed,
-        steps=steps or own_steps(recipe),
+        steps=steps or recipe_steps(recipe),
     )  # fmt: skip
     try:
         summary = run_demo(settings)
     except KeyboardInterrupt:
-        note(f"stopped on request; next: {_again(settings)}")
+        again = _again(
+            out=out, recipe=recipe, teacher=teacher, seed=seed, steps=settings.steps, drives=drives
+        )
+        note(f"stopped on request; next: {again}")
         sys.exit(130)
     click.echo(_table(summary))
     for run, poses in summary["poses"].items():
@@ -72,12 +79,9 @@ def demo(out: Path, recipe: str, teacher: str, seed: int, steps: int | None, dri
     click.echo(f"next: open {out / REPORT} in a browser")
 
 
-def _again(settings: Any) -> str:
-    return (
-        f"xd-pipeline demo --out {settings.out} --recipe {settings.recipe} "
-        f"--teacher {settings.teacher} --seed {settings.seed} --steps {settings.steps} "
-        f"--drives {settings.drives}"
-    )
+def _again(**options: object) -> str:
+    words = (str(word) for name, value in options.items() for word in (f"--{name}", value))
+    return shlex.join(["xd-pipeline", "demo", *words])
 
 
 def _table(summary: dict[str, Any]) -> str:

@@ -1,42 +1,50 @@
-"""The whole flow on a street of its own: stages, then report.json and report.html."""
+"""The whole flow on a rendered street: check, run the stages, write report.json and report.html."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from xdistill.manifests import atomic
-from xdistill.pipeline.demo.check import check
-from xdistill.pipeline.demo.commands import DemoError
-from xdistill.pipeline.demo.page import page
-from xdistill.pipeline.demo.pictures import examples
+from xdistill.manifests import atomic, loader
 from xdistill.pipeline.demo.runner import run_stages
-from xdistill.pipeline.demo.stages import Settings, stages
+from xdistill.pipeline.demo.stages import BASELINE, DemoSettings, stages
+from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.demo.summary import summarise
+from xdistill.teachers.spec import TeacherSpec
+from xdistill.train.recipe.file import load_recipe
 
 REPORT, NUMBERS = "report.html", "report.json"
+SEEDS = 2**32
+"""Seeds of a street are smaller."""
+PACKAGES = ("numba", "jinja2", "matplotlib")
+"""Of the extra ``street``: for the street itself and for the page."""
 
 
-def run_demo(settings: Settings) -> dict[str, Any]:
-    """Run what is not finished and write the report.
+def run_demo(settings: DemoSettings) -> dict[str, Any]:
+    """Run the stages that are not finished and write the report.
 
     Args:
-        settings: Where, and what decides the numbers.
+        settings: Where to write, and what decides the numbers.
 
     Returns:
         The content of report.json.
 
     Raises:
-        DemoError: The settings cannot go well, a stage failed, or the folder holds a demo with
-            other settings.
-        ManifestError: No such recipe.
-        RecipeError: A recipe or a change has a key that cannot be.
-        KeyboardInterrupt: Stopped; called again, it goes on.
+        DemoError: The settings cannot work, a stage failed, or the folder holds a demo with other
+            settings.
+        ManifestError: The recipe does not exist.
+        RecipeError: A recipe key is unknown or has a bad value.
+        KeyboardInterrupt: Stopped; the next call resumes.
     """
     check(settings)
     _make_folder(settings.out)
     plan = stages(settings)
     seconds = run_stages(plan, settings.out)
     summary = summarise(settings, plan, seconds)
+    # Here, as it loads the chart library, which takes a second.
+    from xdistill.pipeline.demo.page import page
+    from xdistill.pipeline.demo.pictures import examples
+
     html = page(summary, examples(settings))
     numbers = json.dumps(summary, indent=1) + "\n"
     atomic.write(settings.out / NUMBERS, [numbers.encode()])
@@ -49,7 +57,75 @@ def _make_folder(out: Path) -> None:
         (out / "scores").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DemoError(
-            f"the folder cannot be written ({error.strerror})",
+            f"the folder is not writable ({error.strerror})",
             where=out.absolute(),
             remedy="give another folder with --out",
         ) from error
+
+
+def recipe_steps(recipe: str) -> int:
+    """Optimiser steps that a recipe asks for.
+
+    Raises:
+        DemoError: The recipe counts epochs.
+        ManifestError: The recipe does not exist.
+    """
+    steps = load_recipe(recipe).schedule_steps
+    if steps is None:
+        raise DemoError(
+            f"recipe {recipe!r} sets no schedule_steps",
+            expected=f"a recipe for the street: {', '.join(paired_recipes())}",
+            where="--recipe",
+            remedy="give another recipe, or the optimiser steps with --steps",
+        )
+    return steps
+
+
+def paired_recipes() -> list[str]:
+    """Shipped recipes that have a baseline beside them."""
+    names = loader.names("recipes")
+    return [name for name in names if f"{name}-baseline" in names]
+
+
+def check(settings: DemoSettings) -> None:
+    """Refuse what would fail in a later stage.
+
+    Raises:
+        DemoError: A package is missing, the recipe has no baseline, or the seed is too large.
+        TeacherError: The teacher's form is unknown.
+        ManifestError: The recipe does not exist.
+        RecipeError: A recipe key is unknown or has a bad value.
+    """
+    _check_packages()
+    _check_recipes(settings)
+    if not 0 <= settings.seed < SEEDS:
+        raise DemoError(
+            f"seed {settings.seed} is out of range", expected=f"0 to {SEEDS - 1}", where="--seed",
+            remedy="give a smaller seed",
+        )  # fmt: skip
+    # Its form alone: the demo itself may create what it names.
+    TeacherSpec.parse(settings.teacher)
+
+
+def _check_packages() -> None:
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise DemoError(
+            f"{', '.join(missing)} not installed",
+            expected="the optional dependencies of the extra 'street'",
+            remedy="pip install 'xdistill[street]'",
+        )
+
+
+def _check_recipes(settings: DemoSettings) -> None:
+    """Resolve both recipes as the trainings will."""
+    baseline = settings.run_recipe(BASELINE)
+    load_recipe(settings.recipe, overrides=settings.run_changes)
+    if baseline not in loader.names("recipes"):
+        raise DemoError(
+            f"recipe {settings.recipe!r} has no {baseline!r} beside it",
+            expected=f"a recipe with a baseline: {', '.join(paired_recipes())}",
+            where="--recipe",
+            remedy="give one of these",
+        )
+    load_recipe(baseline, overrides=settings.run_changes)

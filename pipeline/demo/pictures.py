@@ -1,6 +1,5 @@
-"""Pictures for the report, as data addresses inside the page."""
+"""Pictures of test frames for the report: image, labels, groups, true and predicted depth."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,28 +10,23 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import load_scheme
-from xdistill.pipeline.demo.commands import DemoError
-from xdistill.pipeline.demo.stages import BASELINE, DISTILLED, Settings
+from xdistill.pipeline.demo.stages import RUNS, DemoSettings
+from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.kitti.splits import read_split
 from xdistill.pipeline.store import LabelReader
-
-Picture = NDArray[np.uint8]
+from xdistill.train.page.pictures import css_colour, data_address, depth_colours, enlarge
 
 EXAMPLES = 4
-"""Test frames shown, spread over the drives."""
-ENLARGED = 2
-"""Frames of the street are small."""
-NEAR_M, FAR_M = 4.0, 80.0
-"""Depths of the brightest and the darkest colour; between them the colour follows log depth."""
+"""Number of test frames shown, spread over the drives."""
 DEPTH_STEPS = 256
 """The street's depth files hold 1/256 m."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One test frame as the report shows it."""
+    """One test frame in the report."""
 
     frame: str
     """As a split line."""
@@ -40,33 +34,25 @@ class Example:
     """Data address of each picture by its caption."""
 
 
-def examples(settings: Settings) -> list[Example]:
-    """Test frames with image, labels, groups, exact depth and both predictions."""
+def examples(settings: DemoSettings) -> list[Example]:
+    """Some test frames with image, labels, groups, exact depth and both predictions."""
     frames = read_split(settings.split("test"))
-    predictions = {
-        name: np.load(settings.predictions(name), mmap_mode="r") for name in (BASELINE, DISTILLED)
-    }
-    chosen = spread(len(frames), EXAMPLES)
+    predictions = {name: np.load(settings.predictions(name), mmap_mode="r") for name in RUNS}
     return [
-        Example(
-            frame=str(frames[n]),
-            panels=_panels(
-                settings, frames[n], {name: np.array(p[n]) for name, p in predictions.items()}
-            ),
-        )
-        for n in chosen
+        _example(settings, frames[n], {name: np.array(p[n]) for name, p in predictions.items()})
+        for n in spread(len(frames), EXAMPLES)
     ]
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """Indices in the middle of ``wanted`` equal parts of ``count``, fewer where there are fewer."""
+    """Indices in the middle of ``wanted`` equal parts of ``count``, at most ``count`` of them."""
     wanted = min(count, wanted)
     return [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
 
 
-def _panels(
-    settings: Settings, frame: Frame, disparities: dict[str, NDArray[np.float32]]
-) -> dict[str, str]:
+def _example(
+    settings: DemoSettings, frame: Frame, disparities: dict[str, NDArray[np.float32]]
+) -> Example:
     truth = exact_depth(settings.street, frame)
     scheme = load_scheme("4")
     classes = LabelReader(settings.store, "classes").read(frame.sequence, frame.index)
@@ -79,26 +65,29 @@ def _panels(
     }
     for name, disparity in disparities.items():
         pictures[f"depth, {name}"] = depth_colours(aligned(disparity, truth))
-    return {caption: data_address(enlarge(picture)) for caption, picture in pictures.items()}
+    panels = {caption: data_address(enlarge(picture)) for caption, picture in pictures.items()}
+    return Example(frame=str(frame), panels=panels)
 
 
 def exact_depth(street: Path, frame: Frame) -> NDArray[np.float32]:
-    """The street's own depth (height, width) in metres, 0 in the sky.
+    """The street's exact depth (height, width) in metres, 0 in the sky.
 
     Raises:
-        DemoError: Missing or damaged.
+        DemoError: The file is missing or damaged.
     """
     path = street / "depth" / frame.sequence / f"{frame.index:010d}.png"
     steps = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if steps is None:
         raise DemoError(
-            "no depth of this frame", where=path.absolute(), remedy="render the street again"
+            f"the depth of {frame} is missing or damaged",
+            where=path.absolute(),
+            remedy="render the street again",
         )
     return np.asarray(steps / DEPTH_STEPS, np.float32)
 
 
 def aligned(disparity: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Depth at the truth's size, with its median where there is truth, as the scores have it."""
+    """Depth at the size of the ground truth and with its median, as in the scores."""
     height, width = truth.shape
     depth = 1 / cv2.resize(disparity, (width, height))
     known = truth > 0
@@ -106,32 +95,16 @@ def aligned(disparity: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArr
     return np.asarray(depth * ratio, np.float32)
 
 
-def depth_colours(depth: NDArray[np.float32]) -> Picture:
-    """Bright is near, dark is far, on a logarithmic scale; black where there is no depth."""
-    known = depth > 0
-    near = np.log(FAR_M / np.maximum(depth, NEAR_M)) / np.log(FAR_M / NEAR_M)
-    level = np.clip(255 * near, 0, 255).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    return np.where(known[..., None], colours, 0).astype(np.uint8)
+def legends() -> dict[str, list[tuple[str, str]]]:
+    """Name and CSS colour of the ``classes`` and of the ``groups``."""
+    classes, scheme = cityscapes(), load_scheme("4")
+    return {
+        "classes": _colours(classes.names, classes.colours),
+        "groups": _colours(scheme.groups, scheme.colours),
+    }
 
 
-def enlarge(picture: Picture) -> Picture:
-    """Repeat pixels, so that no label gets a colour of its own between two others."""
-    return picture.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
-
-
-def data_address(picture: Picture) -> str:
-    """A PNG inside an address, which needs no file."""
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
-
-
-def legend(which: str) -> Sequence[tuple[str, str]]:
-    """Name and CSS colour of the ``classes`` or the ``groups``."""
-    if which == "classes":
-        table = cityscapes()
-        pairs = zip(table.names, table.colours, strict=True)
-    else:
-        scheme = load_scheme("4")
-        pairs = zip(scheme.groups, scheme.colours, strict=True)
-    return [(name, f"rgb{tuple(colour)}") for name, colour in pairs]
+def _colours(
+    names: Sequence[str], colours: Sequence[tuple[int, int, int]]
+) -> list[tuple[str, str]]:
+    return [(name, css_colour(rgb)) for name, rgb in zip(names, colours, strict=True)]

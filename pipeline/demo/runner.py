@@ -1,4 +1,4 @@
-"""Runs the demo's stages one after another: progress, log files, and what is already done."""
+"""Runs the demo's stages in order, with progress and log files, and skips finished ones."""
 
 import json
 import os
@@ -6,69 +6,44 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
+from xdistill.manifests import atomic
 from xdistill.manifests.progress import note
-from xdistill.pipeline.demo.commands import Command, DemoError
+from xdistill.pipeline.demo.step import DemoError, Stage, Step
 
 DONE = "done"
-"""Folder of what is finished: one record a stage."""
+"""Folder with a record of each finished stage."""
 BEGUN = "begun"
-"""Folder of what was stopped: the seconds of earlier calls, a record a stage."""
+"""Folder with a record of each stopped stage: the seconds of earlier calls."""
 LOGS = "logs"
 POLL_S = 0.25
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left{postfix}"
-"""Its unit is a second on two quiet cores, so that the time left counts every stage."""
+"""Its unit is a second on two idle cores, so that the time left counts every stage."""
 QUIET_S = 15.0
-"""Time between two lines of progress where nobody looks at a terminal."""
+"""Time between two lines of progress when stderr is not a terminal."""
 TAIL_LINES = 15
-"""Of a failed command's output, shown at once."""
+"""Lines of a failed command's output that the error shows."""
 ALMOST = 0.95
 """A stage that takes longer than expected waits at this share."""
 STOP_GRACE_S = 30.0
-"""Time for a command to end by itself, with a checkpoint, when the demo is stopped."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """Commands that run side by side, and how to see how far they are."""
-
-    name: str
-    """Names its record and its logs."""
-    title: str
-    """What it does, for the reader."""
-    commands: tuple[Command, ...]
-    """Run side by side."""
-    seconds: float
-    """Expected on two quiet cores."""
-    settings: tuple[str, ...] = ()
-    """What else decides its result, beside the commands."""
-    work: Callable[[], None] | None = None
-    """Done in this process before the commands."""
-    share_done: Callable[[], float] | None = None
-    """Share that is done, 0-1; None goes by the time."""
-
-    @property
-    def record(self) -> list[str]:
-        """What decides its result."""
-        return [*(command.text for command in self.commands), *self.settings]
+"""Time a command has to write a checkpoint and end when the demo is stopped."""
 
 
 class Ledger:
-    """Which stages are finished or begun, and how long each took: files written when one ends."""
+    """Records which stages are finished or stopped, and how long each took."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def seconds(self, stage: Stage) -> float | None:
-        """How long the stage took when it was finished; None if it is not.
+        """Seconds a finished stage took; None if it is not finished.
 
         Raises:
             DemoError: It was finished with other settings.
@@ -87,15 +62,15 @@ class Ledger:
         return float(content["seconds"])
 
     def finish(self, stage: Stage, seconds: float) -> None:
-        """Record that the stage is finished, after these seconds and those of earlier calls."""
+        """Record the stage as finished, adding the seconds of earlier calls."""
         self._write(DONE, stage, self._spent(stage) + seconds)
 
     def stop(self, stage: Stage, seconds: float) -> None:
-        """Record that the stage was stopped after these seconds and those of earlier calls."""
+        """Record the stage as stopped, adding the seconds of earlier calls."""
         self._write(BEGUN, stage, self._spent(stage) + seconds)
 
     def _spent(self, stage: Stage) -> float:
-        """Seconds of earlier calls that were stopped; none where their settings were others."""
+        """Seconds of earlier calls with the same settings that were stopped."""
         path = self._path(BEGUN, stage)
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return float(content["seconds"]) if content.get("record") == stage.record else 0.0
@@ -103,24 +78,25 @@ class Ledger:
     def _write(self, kind: str, stage: Stage, seconds: float) -> None:
         path = self._path(kind, stage)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(path.name + ".partial")
         content = {"record": stage.record, "seconds": round(seconds, 2)}
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        aside.replace(path)
+        atomic.write(path, [json.dumps(content, indent=2).encode() + b"\n"])
 
     def _path(self, kind: str, stage: Stage) -> Path:
         return self.folder / kind / f"{stage.name}.json"
 
 
 def run_stages(stages: Sequence[Stage], folder: Path) -> dict[str, float]:
-    """Run what is not finished; returns the seconds of every stage by its name.
+    """Run the stages that are not finished.
 
     Args:
-        stages: In their order.
+        stages: In order.
         folder: The demo's folder.
 
+    Returns:
+        Seconds of every stage by its name.
+
     Raises:
-        DemoError: A command failed (its last lines are shown), or stages were finished with other
+        DemoError: A command failed (its last lines are shown), or a stage was finished with other
             settings.
         KeyboardInterrupt: The demo was stopped; its commands have ended.
     """
@@ -136,7 +112,7 @@ def run_stages(stages: Sequence[Stage], folder: Path) -> dict[str, float]:
         for number, stage in enumerate(stages, 1):
             heading = f"[{number}/{len(stages)}] {stage.title}"
             if stage not in left:
-                note(f"{heading}: done before")
+                note(f"{heading}: already done")
                 continue
             _announce(bar, heading, stage)
             start = time.monotonic()
@@ -155,8 +131,8 @@ def run_stages(stages: Sequence[Stage], folder: Path) -> dict[str, float]:
 def _announce(bar: Any, heading: str, stage: Stage) -> None:
     bar.clear()
     note(heading)
-    for command in stage.commands:
-        note(f"    $ {command.text}")
+    for step in stage.steps:
+        note(f"    $ {step.text}")
 
 
 def _advance(bar: Any, seconds: float, text: str) -> None:
@@ -165,12 +141,11 @@ def _advance(bar: Any, seconds: float, text: str) -> None:
 
 
 def _run(stage: Stage, folder: Path, *, bar: Any, before: float) -> None:
-    """One stage."""
     start = time.monotonic()
     if stage.work is not None:
         stage.work()
-    logs = [folder / LOGS / f"{stage.name}-{n}.log" for n in range(len(stage.commands))]
-    with _started(stage.commands, logs) as running:
+    logs = [folder / LOGS / f"{stage.name}-{n}.log" for n in range(len(stage.steps))]
+    with _started(stage.steps, logs) as running:
         while any(process.poll() is None for process in running):
             _refuse_failure(stage, running, logs)
             share = _share(stage, time.monotonic() - start)
@@ -189,50 +164,50 @@ def _refuse_failure(
     stage: Stage, running: Sequence["subprocess.Popen[bytes]"], logs: Sequence[Path]
 ) -> None:
     """Raise for the first command that ended with an error."""
-    for command, process, log in zip(stage.commands, running, logs, strict=True):
+    for step, process, log in zip(stage.steps, running, logs, strict=True):
         if process.poll():
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
             raise DemoError(
-                f"{command.text} ended with status {process.returncode}:\n"
+                f"{step.text} ended with status {process.returncode}:\n"
                 + "\n".join(f"    {line}" for line in lines[-TAIL_LINES:]),
                 where=log.absolute(),
-                remedy="mend what the message names and run the demo again: it goes on from here",
+                remedy="fix what the message names and run the demo again: it resumes here",
             )
 
 
 @contextmanager
 def _started(
-    commands: Sequence[Command], logs: Sequence[Path]
+    steps: Sequence[Step], logs: Sequence[Path]
 ) -> "Iterator[list[subprocess.Popen[bytes]]]":
-    """Start the commands side by side; on the way out none is left running."""
+    """Start the steps side by side; stop on exit those still running."""
     running: list[subprocess.Popen[bytes]] = []
     try:
-        for command, log in zip(commands, logs, strict=True):
-            running.append(_start(command, log))
+        for step, log in zip(steps, logs, strict=True):
+            running.append(_start(step, log))
         yield running
     finally:
         _stop(running)
 
 
-def _start(command: Command, log: Path) -> "subprocess.Popen[bytes]":
-    """One command with its output in its log, on one thread, so that results do not vary."""
+def _start(step: Step, log: Path) -> "subprocess.Popen[bytes]":
+    """Start a step that logs to a file, on one thread, so that results do not vary."""
     log.parent.mkdir(parents=True, exist_ok=True)
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with log.open("ab") as output:
         return subprocess.Popen(
-            command.arguments(),
+            step.arguments(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | threads,
-            # Ctrl-C reaches the demo alone, which hands it on once: a second one is no request
-            # to end with a checkpoint any more.
+            # Ctrl-C reaches the demo alone, which passes it on once: a second one would no longer
+            # ask a training to end with a checkpoint.
             process_group=0,
         )
 
 
 def _stop(running: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Ask what still runs to end, and wait; what does not listen is killed."""
+    """Interrupt the processes still running and wait; kill those that do not end."""
     for process in running:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -247,9 +222,7 @@ def _stop(running: Sequence["subprocess.Popen[bytes]"]) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[None]:
-    """Treat a request to terminate, or a terminal that is closed, as Ctrl-C: no command may
-    outlive the demo.
-    """
+    """Treat SIGTERM and a closed terminal as Ctrl-C, so that no command outlives the demo."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,31 +1,21 @@
-"""The demo's numbers, gathered from what its commands wrote: the content of report.json."""
+"""The demo's numbers, gathered from the files its steps wrote: the content of report.json."""
 
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from xdistill.manifests.progress import usable_cores
-from xdistill.pipeline.demo.check import resolved
-from xdistill.pipeline.demo.commands import DemoError
-from xdistill.pipeline.demo.runner import Stage
-from xdistill.pipeline.demo.stages import (
-    BASELINE,
-    DISTILLED,
-    METRICS,
-    RUNS,
-    TRIVIAL,
-    VALIDATION,
-    Settings,
-    command_lines,
-)
+from xdistill.pipeline.demo.stages import BASELINE, DISTILLED, RUNS, TRIVIAL, DemoSettings
+from xdistill.pipeline.demo.step import DemoError, Stage
+from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE
+from xdistill.train.recipe.file import load_run_recipe
 
-RECIPE = "recipe.toml"
-"""The resolved recipe in a run folder."""
 ERRORS = ("abs_rel", "sq_rel", "rmse", "rmse_log")
-"""Smaller is better; of the other metrics larger is."""
+"""Metrics to minimise; the others are to maximise."""
 MUST_BEAT = 0.2
 """The baseline's abs_rel must be this share below that of the trivial baselines."""
 CURVE_POINTS = 100
@@ -35,7 +25,7 @@ YAW = "yaw_correlation"
 
 
 def summarise(
-    settings: Settings, stages: Sequence[Stage], seconds: Mapping[str, float]
+    settings: DemoSettings, stages: Sequence[Stage], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """Gather scores, differences, poses and curves.
 
@@ -51,7 +41,10 @@ def summarise(
     metrics = {name: dict(score["metrics"]) for name, score in scores.items()}
     return {
         "version": version("xdistill"),
-        "machine": {"cores": usable_cores(), "system": _system()},
+        "machine": {
+            "cores": usable_cores(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
         "settings": {
             "recipe": settings.recipe,
             "drives": settings.drives,
@@ -62,15 +55,15 @@ def summarise(
             "teacher": settings.teacher,
             "changes": list(settings.changes),
         },
-        "recipe": resolved(str(settings.run(DISTILLED) / RECIPE)),
+        "recipe": asdict(load_run_recipe(settings.run(DISTILLED))),
         "test_frames": len(scores[BASELINE]["per_image"]),
         "metrics": metrics,
         "difference": difference(metrics[BASELINE], metrics[DISTILLED]),
         "gain_over_trivial": gain_over_trivial(metrics),
         "poses": {name: _read(settings.poses(name)) for name in RUNS},
-        "curves": {name: loss_curves(settings.run(name) / METRICS) for name in RUNS},
-        "validation_yaw": {name: yaw_curve(settings.run(name) / VALIDATION) for name in RUNS},
-        "commands": command_lines(stages),
+        "curves": {name: loss_curves(settings.run(name) / METRICS_FILE) for name in RUNS},
+        "validation_yaw": {name: yaw_curve(settings.run(name) / VALIDATION_FILE) for name in RUNS},
+        "commands": [step.text for stage in stages for step in stage.steps],
         "seconds": dict(seconds),
     }
 
@@ -130,10 +123,6 @@ def _read_lines(log: Path) -> list[dict[str, Any]]:
         raise _damaged(log, error) from error
 
 
-def _system() -> str:
-    return f"{platform.system()} {platform.machine()}"
-
-
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -143,7 +132,7 @@ def _read(path: Path) -> Any:
 
 def _damaged(path: Path, error: Exception) -> DemoError:
     return DemoError(
-        f"a result cannot be read: {error}",
+        f"{path.name} cannot be read: {error}",
         where=path.absolute(),
         remedy="run the demo again with a new --out",
     )

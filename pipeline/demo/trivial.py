@@ -1,4 +1,4 @@
-"""Predictions that need no training: what a trained network must beat."""
+"""Trivial predictions, which a trained network must beat."""
 
 import io
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.manifests import atomic
-from xdistill.pipeline.demo.commands import DemoError
+from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size
@@ -17,7 +17,7 @@ from xdistill.pipeline.kitti.velodyne import project_scan, read_scan, scan_path
 
 CONSTANT, ROW_PRIOR = "constant", "row-prior"
 EVERY = 4
-"""One training frame in four gives the row prior; they are a metre apart."""
+"""The row prior uses every fourth training frame; consecutive ones are a metre apart."""
 
 
 def write_trivial_predictions(folder: Path, *, data: Path, train: Path, test: Path) -> None:
@@ -27,7 +27,7 @@ def write_trivial_predictions(folder: Path, *, data: Path, train: Path, test: Pa
         folder: Where to write.
         data: KITTI raw root.
         train: Split whose LiDAR gives the row prior.
-        test: Split that is to be predicted.
+        test: Split to predict.
     """
     frames = read_split(test)
     height, width = image_size(image_path(data, frames[0]))
@@ -54,7 +54,10 @@ def row_depths(
     seen = np.unique(rows)
     if not len(seen):
         raise DemoError(
-            "no LiDAR point falls into the training frames", expected="velodyne scans", where=data
+            "no LiDAR point falls into the training frames",
+            expected="velodyne scans",
+            where=data,
+            remedy="render the street again",
         )
     medians = [np.median(depths[rows == row]) for row in seen]
     return np.asarray(np.interp(np.arange(size[0]), seen, medians))

@@ -1,9 +1,7 @@
 """Recipes as TOML: shipped or a user's own, inheritance, overrides, the resolved copy."""
 
 import difflib
-import json
 import math
-import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,6 @@ from typing import Any, Literal
 import tomli_w
 
 from xdistill.manifests import loader
-from xdistill.manifests.errors import ManifestError
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 
 FILE_NAME = "recipe.toml"
@@ -187,16 +184,3 @@ def _unknown(key: str, known: Mapping[str, Any], where: str) -> RecipeError:
         where=where,
         remedy="correct or remove the key",
     )
-
-
-def main(name: str, *overrides: str) -> None:
-    """Print a recipe's resolved keys as JSON: for programs that must not import the trainer."""
-    try:
-        recipe = load_recipe(name, overrides=overrides)
-    except ManifestError as error:
-        sys.exit(str(error))
-    print(json.dumps(asdict(recipe)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

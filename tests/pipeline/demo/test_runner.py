@@ -3,23 +3,32 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from xdistill.pipeline.demo.commands import Command, DemoError
-from xdistill.pipeline.demo.runner import Ledger, Stage, run_stages
+from xdistill.pipeline.demo.runner import Ledger, run_stages
+from xdistill.pipeline.demo.step import DemoError, Stage, Step
 
 
-def python(code: str) -> Command:
-    return Command(words=("python", "-c", code))
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored, and their children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def python(code: str) -> Step:
+    return Step(words=("python", "-c", code))
 
 
 def stage(name: str, *codes: str, seconds: float = 1.0, settings: tuple[str, ...] = ()) -> Stage:
     return Stage(
         name=name,
         title=f"Do {name}",
-        commands=tuple(python(code) for code in codes),
+        steps=tuple(python(code) for code in codes),
         seconds=seconds,
         settings=settings,
     )
@@ -35,10 +44,10 @@ def test_stages_run_once_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[
     seconds = run_stages(stages, tmp_path)
     assert trace.read_text() == "12" and set(seconds) == {"one", "two"}
     shown = capsys.readouterr().err
-    assert "[1/2] Do one" in shown and f"$ {stages[1].commands[0].text}" in shown
+    assert "[1/2] Do one" in shown and f"$ {stages[1].steps[0].text}" in shown
     assert run_stages(stages, tmp_path) == seconds
     assert trace.read_text() == "12"
-    assert "[2/2] Do two: done before" in capsys.readouterr().err
+    assert "[2/2] Do two: already done" in capsys.readouterr().err
 
 
 def test_a_failure_is_shown_and_the_next_call_goes_on_there(tmp_path: Path) -> None:
@@ -95,7 +104,7 @@ def test_work_is_done_before_the_commands(tmp_path: Path) -> None:
     one = Stage(
         name="one",
         title="One",
-        commands=(python(append(trace, "c")),),
+        steps=(python(append(trace, "c")),),
         seconds=1,
         work=lambda: trace.write_text("w") and None,
     )
@@ -127,10 +136,10 @@ def stopped_demo(tmp_path: Path, request: signal.Signals, code: str) -> int:
     program = f"""
 import sys
 from pathlib import Path
-from xdistill.pipeline.demo.commands import Command
-from xdistill.pipeline.demo.runner import Stage, run_stages
+from xdistill.pipeline.demo.step import Stage, Step
+from xdistill.pipeline.demo.runner import run_stages
 one = Stage(
-    name="one", title="One", commands=(Command(words=("python", "-c", {code!r})),), seconds=1
+    name="one", title="One", steps=(Step(words=("python", "-c", {code!r})),), seconds=1
 )
 try:
     run_stages([one], Path({str(tmp_path)!r}))
@@ -179,14 +188,14 @@ open('asked', 'w').write('once')
 
 def test_resume_is_added_once_there_is_something_to_resume(tmp_path: Path) -> None:
     record = tmp_path / "run.json"
-    command = Command(words=("xd-train", "--out", "run"), resumable=record)
-    assert "--resume" not in command.arguments()
+    step = Step(words=("xd-train", "--out", "run"), resumable=record)
+    assert "--resume" not in step.arguments()
     record.touch()
-    assert command.arguments()[-1] == "--resume"
-    assert command.text == "xd-train --out run"
+    assert step.arguments()[-1] == "--resume"
+    assert step.text == "xd-train --out run"
 
 
 def test_programs_are_called_by_their_entry_points() -> None:
-    arguments = Command(words=("xd-eval", "--help")).arguments()
+    arguments = Step(words=("xd-eval", "--help")).arguments()
     shown = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("Usage: xd-eval ")

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.cli.demo import demo as command
 from xdistill.pipeline.demo import demo
-from xdistill.pipeline.demo.check import check, shipped
-from xdistill.pipeline.demo.stages import Settings
+from xdistill.pipeline.demo.demo import check, paired_recipes
+from xdistill.pipeline.demo.stages import DemoSettings
 
-SETTINGS = Settings(
+SETTINGS = DemoSettings(
     out=Path("demo"), recipe="street", drives=60, frames=10, size="192x64", seed=3, steps=800
 )
 
@@ -32,7 +32,7 @@ def test_a_recipe_says_its_steps_unless_others_are_given(
 ) -> None:
     seen = []
 
-    def stopped(settings: Settings) -> None:
+    def stopped(settings: DemoSettings) -> None:
         seen.append(settings.steps)
         raise KeyboardInterrupt
 
@@ -48,7 +48,7 @@ def test_a_recipe_of_epochs_needs_steps() -> None:
 
 
 def test_only_recipes_with_a_baseline_are_for_the_demo() -> None:
-    assert shipped() == ["street", "street-long"]
+    assert paired_recipes() == ["street", "street-long"]
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_only_recipes_with_a_baseline_are_for_the_demo() -> None:
         ({"recipe": "strete"}, "no recipe named 'strete'"),
         (
             {"recipe": "xdistill-rn18"},
-            "no 'xdistill-rn18-baseline' beside it(?s:.*)of its own: street, street-long\n",
+            "no 'xdistill-rn18-baseline' beside it(?s:.*)a baseline: street, street-long\n",
         ),
         ({"changes": ("batchsize=2",)}, "unknown recipe key 'batchsize'"),
-        ({"seed": 2**32}, "seed 4294967296"),
+        ({"seed": 2**32}, "seed 4294967296 is out of range"),
         ({"teacher": "sreet"}, "'sreet' names no teacher(?s:.*)manifests: .*street"),
         ({"teacher": "png:"}, "'png:' names no teacher"),
         ({"teacher": "mmseg:config.py"}, "'mmseg:config.py' names no teacher"),
