@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, cast
 
+from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.errors import ImageError, KittiError, MissingFrameError, SplitError
 from xdistill.pipeline.kitti.images import image_size, read_image
 
@@ -108,13 +109,17 @@ class Frame:
         return Frame(self.drive, self.index + offset, self.camera)
 
 
-def image_path(root: Path, frame: Frame) -> Path:
+def image_path(root: PathLike, frame: Frame) -> Path:
     """The frame's image file, png or jpg.
+
+    Args:
+        root: KITTI raw root.
+        frame: The frame.
 
     Raises:
         MissingFrameError: Neither is there.
     """
-    folder = root / frame.sequence / "data"
+    folder = as_path(root) / frame.sequence / "data"
     for suffix in SUFFIXES:
         path = folder / f"{frame.index:010d}{suffix}"
         if path.is_file():

@@ -7,8 +7,16 @@ from pathlib import Path
 
 from xdistill.manifests import loader
 from xdistill.manifests.download import cache_folder, fetch
+from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.errors import MissingFrameError, SplitError
-from xdistill.pipeline.kitti.frames import Frame, present_indices, require_root, shorten
+from xdistill.pipeline.kitti.frames import (
+    CAMERAS,
+    Frame,
+    find_frames,
+    present_indices,
+    require_root,
+    shorten,
+)
 
 SPLITS_VARIABLE = "XDISTILL_SPLITS"
 """Names a folder laid out as published: ``eigen/test_files.txt`` and so on."""
@@ -87,6 +95,24 @@ def load_split(name_or_path: str) -> list[Frame]:
         FetchError: A published list cannot be had.
     """
     return read_split(resolve_split(name_or_path))
+
+
+def list_frames(split: PathLike) -> list[Frame]:
+    """The frames of a split, or all frames of a KITTI raw folder.
+
+    Args:
+        split: Published name (``kitti-eigen-test``), split file, or KITTI raw root, of which the
+            frames of both colour cameras are listed, sorted.
+
+    Raises:
+        SplitError: The split is unknown, empty or malformed.
+        FetchError: The published list could not be downloaded.
+        KittiError: The folder holds no frame.
+    """
+    path = as_path(split)
+    if path.is_dir():
+        return find_frames(path, drives=None, cameras=list(CAMERAS))
+    return load_split(str(path))
 
 
 def missing_frames(root: Path, frames: Iterable[Frame]) -> list[Frame]:

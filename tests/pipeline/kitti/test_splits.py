@@ -7,9 +7,11 @@ import pytest
 
 from xdistill.manifests import loader
 from xdistill.manifests.errors import FetchError
+from xdistill.manifests.paths import PathError
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError, SplitError
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.splits import (
+    list_frames,
     load_split,
     missing_frames,
     read_split,
@@ -62,6 +64,19 @@ def test_what_is_no_text_file_is_refused(tmp_path: Path, content: bytes | None) 
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(SplitError, match="no split 'kitti-eigen'\n.*kitti-eigen-zhou-train"):
         load_split("kitti-eigen")
+
+
+def test_frames_of_a_split_file_and_of_a_folder(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "split.txt"
+    path.write_text("2011_09_26/2011_09_26_drive_0009_sync 3 r\n")
+    assert list_frames(path) == list_frames(str(path)) == load_split(str(path))
+    listed = list_frames(root)
+    assert listed == list_frames(str(root)) == sorted(listed)
+    assert {image_path(str(root), frame) for frame in listed} == set(root.glob("*/*/image_*/*/*"))
+    with pytest.raises(SplitError, match="no split 'nothing'"):
+        list_frames("nothing")
+    with pytest.raises(PathError, match="7 is int, not a path"):
+        list_frames(7)  # type: ignore[arg-type]
 
 
 def test_missing_frames_are_counted_by_drive(root: Path) -> None:
