@@ -9,6 +9,7 @@ from typing import Any
 from xdistill.manifests import loader
 from xdistill.manifests.download import Watch, cache_folder, fetch, sha256_of, unwatched
 from xdistill.manifests.errors import FetchError, ManifestError
+from xdistill.manifests.weights import WeightsError
 from xdistill.teachers.mmseg.config import PACKAGED
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
@@ -159,7 +160,7 @@ def _require_checkpoint(path: Path, address: str) -> None:
 
     try:
         read_checkpoint(path)
-    except TeacherError as error:
+    except WeightsError as error:
         reason = str(error).splitlines()[0]
         raise FetchError(
             f"{path.name} is no checkpoint: it begins with {_beginning(path)!r} ({reason})",

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from xdistill.grouping.classes import CONFIDENCE_LEVELS, cityscapes
-from xdistill.teachers.engines.engine import describe_engine, memory_told
+from xdistill.manifests.memory import memory_reported
+from xdistill.teachers.engines.engine import SMALLER, describe_engine
 from xdistill.teachers.protocol import Prediction, Record, fingerprint_of
 from xdistill.teachers.settings import ENGINES, TeacherSettings
 
@@ -107,7 +108,8 @@ class NetworkTeacher:
             TeacherError: The network cannot run at these frames' size, or memory is too small.
         """
         step = len(images) if self._batches else 1
-        with torch.inference_mode(), memory_told(f"the network's pass over {len(images)} frames"):
+        work = f"the network's pass over {len(images)} frames"
+        with torch.inference_mode(), memory_reported(work, options=SMALLER):
             parts = [self._label(images[at : at + step]) for at in range(0, len(images), step)]
         levels = [level for _, level in parts if level is not None]
         return Prediction(

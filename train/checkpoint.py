@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from xdistill.manifests import atomic
+from xdistill.manifests.weights import WeightsError, load_strictly, read_weights
 from xdistill.train.model import Model
 from xdistill.train.networks import checkpoints
-from xdistill.train.networks.checkpoints import WeightsError, load_strictly, read_weights
 from xdistill.train.networks.depth import DepthNetwork, depth_network
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.recipe.file import load_recipe, load_run_recipe

@@ -3,8 +3,7 @@
 import importlib.util
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.memory import memory_reported
 from xdistill.teachers.engines.fusion import fold_on
 from xdistill.teachers.protocol import TeacherError
 
@@ -20,11 +21,8 @@ Run = Callable[[Tensor], Tensor]
 """Inputs (batch, 3, height, width) to logits (batch, classes, height, width), float32."""
 
 ONNX_OPSET = 17
-OUT_OF_MEMORY = (
-    "not enough memory", "can't allocate memory", "Failed to allocate memory", "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)  # fmt: skip
-"""What the allocators of torch, from one system to the next, of CUDA and of ONNX Runtime say."""
+SMALLER = ("a smaller --batch-size", "a smaller --input-size")
+"""What takes less memory in a network's pass."""
 
 
 def torch_device(name: str) -> torch.device:
@@ -40,34 +38,6 @@ def torch_device(name: str) -> torch.device:
             f"device {name!r}: {str(error).splitlines()[0]}",
             expected="cpu, cuda or cuda:N of this machine",
             where="--device",
-        ) from error
-
-
-@contextmanager
-def memory_told(
-    work: str, *, options: Sequence[str] = ("a smaller --batch-size", "a smaller --input-size")
-) -> Iterator[None]:
-    """Raise TeacherError where no memory was found for some work.
-
-    Args:
-        work: What needs it, as the message says it.
-        options: What to give instead.
-    """
-    try:
-        yield
-    except TeacherError:
-        raise
-    # On a CPU nothing but the text tells, and ONNX Runtime's exceptions have no base class.
-    except Exception as error:
-        told = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(
-            text in str(error) for text in OUT_OF_MEMORY
-        )
-        if not told:
-            raise
-        raise TeacherError(
-            f"out of memory: {str(error).splitlines()[0] if str(error) else 'MemoryError'}",
-            expected=f"room for {work}",
-            remedy=f"give {' or '.join(options)}",
         ) from error
 
 
@@ -94,7 +64,7 @@ def make_engine(name: str, network: nn.Module, device: torch.device) -> Run:
     if name == "exact":
         return network
     copy = "a second copy of the network, with normalisation folded"
-    with memory_told(copy, options=("--engine exact", "--device cpu")):
+    with memory_reported(copy, options=("--engine exact", "--device cpu")):
         folded = fold_on(network, device)
     if name == "onnx":
         return OnnxEngine(folded, device)
@@ -170,9 +140,9 @@ class OnnxEngine:
         options.intra_op_num_threads = torch.get_num_threads()
         content = export(self._network, inputs)
         try:
-            with memory_told("ONNX Runtime's copy of the network"):
+            with memory_reported("ONNX Runtime's copy of the network", options=SMALLER):
                 return onnxruntime.InferenceSession(content, options, providers=[self._provider])
-        except TeacherError:
+        except XDistillError:
             raise
         # Its exceptions have no base class of their own.
         except Exception as error:

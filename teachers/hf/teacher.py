@@ -11,14 +11,15 @@ from torch import Tensor, float32
 
 from xdistill.manifests.download import cache_folder, locked, sha256_of
 from xdistill.manifests.errors import FetchError
+from xdistill.manifests.memory import memory_reported
+from xdistill.manifests.weights import differences
 from xdistill.teachers.class_names import map_classes
-from xdistill.teachers.engines.engine import make_engine, memory_told, torch_device
+from xdistill.teachers.engines.engine import make_engine, torch_device
 from xdistill.teachers.hf.network import HfNetwork, Scores
 from xdistill.teachers.mmseg.config import quiet
 from xdistill.teachers.network import NetworkTeacher
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
-from xdistill.teachers.weights.checkpoint import MORE_MEMORY, differences
 
 FILES = ("*.json", "*.txt", "*.safetensors")
 """What is fetched and read: data alone, no pickle."""
@@ -50,7 +51,7 @@ def load_hf(name: str, *, device: str, settings: TeacherSettings) -> NetworkTeac
     if classes.unmapped:
         print(f"{name}: no train id, so ignored: {', '.join(classes.unmapped)}", file=sys.stderr)
     place = torch_device(device)
-    with memory_told("the network", options=(MORE_MEMORY,)):
+    with memory_reported("the network"):
         scores.to(place)
     engine = make_engine(settings.engine, scores, place)
     network = HfNetwork(scores, classes, engine=engine, settings=settings)

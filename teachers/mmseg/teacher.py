@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.manifests.download import sha256_of
-from xdistill.teachers.engines.engine import make_engine, memory_told, torch_device
+from xdistill.manifests.memory import memory_reported
+from xdistill.manifests.weights import load_strictly
+from xdistill.teachers.engines.engine import make_engine, torch_device
 from xdistill.teachers.mmseg import attention, mmcv_stub
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg.network import MmsegNetwork, SingleScale
@@ -17,12 +19,7 @@ from xdistill.teachers.network import NetworkTeacher
 from xdistill.teachers.protocol import Record, TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.weights import published
-from xdistill.teachers.weights.checkpoint import (
-    MORE_MEMORY,
-    Checkpoint,
-    differences,
-    read_checkpoint,
-)
+from xdistill.teachers.weights.checkpoint import Checkpoint, read_checkpoint
 from xdistill.teachers.weights.convert import ATTENTION, MMSEG, author, convert
 
 AUXILIARY = "auxiliary_head."
@@ -53,7 +50,7 @@ def load_mmseg(
     weights = read_checkpoint(checkpoint)
     require(weights.state.keys())
     place = torch_device(device)
-    with memory_told("the network", options=(MORE_MEMORY,)):
+    with memory_reported("the network"):
         model = load_weights(build(config), weights, where=checkpoint).to(place).eval()
     decoder, fusion = _decoder(model, settings)
     engine = make_engine(settings.engine, decoder, place)
@@ -152,7 +149,8 @@ def load_weights(model: Any, weights: Checkpoint, *, where: Path) -> Any:
     """Give a built segmentor its weights, converted if HRNet-OCR's own authors wrote them.
 
     Raises:
-        TeacherError: They do not speak Cityscapes, or do not fit.
+        TeacherError: They are not of the 19 Cityscapes classes, or of an unknown author.
+        WeightsError: They do not fit.
     """
     state, by = weights.state, author(weights.state)
     if by != MMSEG:
@@ -161,39 +159,5 @@ def load_weights(model: Any, weights: Checkpoint, *, where: Path) -> Any:
     if any(key.startswith(ATTENTION) for key in state):
         model.scale_attn = attention.attention_head(model.decode_head[-1].channels)
     require_cityscapes(model, state, weights.classes, where=where)
-    load_strict(model, state, where=where)
+    load_strictly(model, state, where=where, idle=(AUXILIARY,))
     return model
-
-
-def load_strict(model: nn.Module, state: Mapping[str, Tensor], *, where: Path) -> None:
-    """Load weights, every key accounted for; only what decides no label may be missing.
-
-    Raises:
-        TeacherError: Keys missing or left over, or tensors of other shapes.
-    """
-    shapes: list[str] = []
-    try:
-        answer = model.load_state_dict(dict(state), strict=False)
-        missing, unexpected = answer.missing_keys, answer.unexpected_keys
-    except RuntimeError:
-        # It speaks of shapes alone, which of another architecture may be the smallest part.
-        own = model.state_dict()
-        missing = [key for key in own if key not in state]
-        unexpected = [key for key in state if key not in own]
-        shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
-    found = {
-        "missing": [key for key in missing if not _idle(key)],
-        "unexpected": [key for key in unexpected if not _idle(key)],
-        "of another shape": shapes,
-    }
-    if any(found.values()):
-        raise TeacherError(
-            f"checkpoint and architecture do not fit; keys {differences(found)}",
-            expected="the weights of the config's own network",
-            where=where,
-            remedy="give the config that this checkpoint was trained with",
-        )
-
-
-def _idle(key: str) -> bool:
-    return key.startswith(AUXILIARY) or key.endswith("num_batches_tracked")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from xdistill.manifests.weights import listed
 from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.weights.checkpoint import listed
 
 ORIGINAL, INVERSEFORM, MMSEG = "hrnet-ocr", "inverseform", "mmsegmentation"
 """Who wrote a checkpoint: HRNet-Semantic-Segmentation, InverseForm, or mmsegmentation."""

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from xdistill.manifests.memory import MemoryShortError
 from xdistill.teachers.network import Network, NetworkTeacher, Prepared, confidence_levels, slide
 from xdistill.teachers.network import offsets as window_offsets
-from xdistill.teachers.protocol import Prediction, TeacherError
+from xdistill.teachers.protocol import Prediction
 from xdistill.teachers.settings import TeacherSettings
 
 WEIGHTS = torch.tensor([[0.03, -0.02, 0.01], [-0.02, 0.02, 0.01], [0.01, 0.01, -0.02]])
@@ -125,7 +126,7 @@ def test_too_little_memory_names_the_options(
         Failing(error), settings=TeacherSettings(), record={}, device=torch.device("cpu")
     )
     told = r"out of memory(.|\n)*--batch-size or a smaller --input-size"
-    with pytest.raises(TeacherError, match=told):
+    with pytest.raises(MemoryShortError, match=told):
         teacher.label(images, ["a", "b"])
 
 

@@ -1,7 +1,5 @@
 """Published weights: ImageNet encoders and Monodepth2's four checkpoint files."""
 
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from xdistill.manifests.download import cache_folder, fetch, sha256_of
-from xdistill.manifests.errors import FetchError, XDistillError
+from xdistill.manifests.errors import FetchError
+from xdistill.manifests.weights import WeightsError, load_strictly, read_weights
 from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.networks.resnet import ResNetEncoder
@@ -29,63 +28,6 @@ PEER_SETTINGS = ("height", "width", "use_stereo")
 """What encoder.pth carries beside its tensors."""
 CLASSIFIER = ("fc.weight", "fc.bias")
 """ImageNet's classifier; no network here has one."""
-
-
-class WeightsError(XDistillError, ValueError):
-    """A file of weights that is missing, damaged, or of another network."""
-
-
-def read_weights(path: Path) -> dict[str, Any]:
-    """Read a file of tensors and plain values; anything else in it is refused unread.
-
-    Raises:
-        WeightsError: Not there, not written by torch.save, or more than tensors and plain values.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsError(
-            f"the weights cannot be read: {(str(error) or 'the file is empty').splitlines()[0]}",
-            expected="a dictionary of tensors and plain values, saved by torch.save",
-            where=path,
-            remedy="fetch or write the file again",
-        ) from error
-    if not isinstance(content, dict):
-        raise WeightsError(
-            f"a {type(content).__name__}",
-            expected="a dictionary of tensors",
-            where=path,
-            remedy="save the network's state_dict()",
-        )
-    return dict(content)
-
-
-def load_strictly(network: nn.Module, weights: Mapping[str, Any], *, where: Path) -> None:
-    """Load weights that must fit the network key by key and shape by shape.
-
-    Raises:
-        WeightsError: A key is missing or unknown, or a shape differs; the first of each is named.
-    """
-    own = network.state_dict()
-    # Files older than PyTorch 0.4.1 do not count their batches; the count is never used here.
-    missing = [k for k in own if k not in weights and not k.endswith("num_batches_tracked")]
-    unknown = [key for key in weights if key not in own]
-    shapes = {key: tuple(getattr(value, "shape", ("no tensor",))) for key, value in weights.items()}
-    reshaped = [
-        f"{key} {shapes[key]} for {tuple(own[key].shape)}"
-        for key in own
-        if key in shapes and shapes[key] != tuple(own[key].shape)
-    ]
-    problems = {"missing": missing, "unknown": unknown, "of another shape": reshaped}
-    found = [f"{len(keys)} {what}: {keys[0]}, ..." for what, keys in problems.items() if keys]
-    if found:
-        raise WeightsError(
-            f"the weights do not fit: {'; '.join(found)}",
-            expected=f"the {len(own)} tensors of {type(network).__name__}",
-            where=where,
-            remedy="check that the recipe names what was trained: encoder, scheme, d2s_layers",
-        )
-    network.load_state_dict(own | dict(weights))
 
 
 def load_encoder(encoder: ResNetEncoder, source: str, *, name: ResNet) -> None:

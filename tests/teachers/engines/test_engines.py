@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xdistill.manifests.memory import MemoryShortError, memory_reported
 from xdistill.teachers.engines.engine import (
     channels_last,
     describe_engine,
     make_engine,
-    memory_told,
     mixed,
 )
 from xdistill.teachers.engines.fusion import fuse
@@ -129,7 +129,9 @@ def test_no_memory_for_the_folded_copy_names_the_exact_engine() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x + torch.empty(2**60)
 
-    with pytest.raises(TeacherError, match=r"out of memory(.|\n)*--engine exact or --device cpu"):
+    with pytest.raises(
+        MemoryShortError, match=r"out of memory(.|\n)*--engine exact or --device cpu"
+    ):
         make_engine("fused", Huge(), CPU)
 
 
@@ -164,16 +166,16 @@ def test_onnxruntime_for_cuda_goes_by_another_name(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "error", "told"),
     [
-        ("Could not find an implementation for GridSample(16)",
+        ("Could not find an implementation for GridSample(16)", TeacherError,
          r"GridSample(.|\n)*--engine onnx\n.*--engine exact"),
-        ("Failed to allocate memory for requested buffer of size 1",
+        ("Failed to allocate memory for requested buffer of size 1", MemoryShortError,
          r"^out of memory: Failed(.|\n)*ONNX Runtime's copy"),
     ],
 )  # fmt: skip
 def test_what_onnx_runtime_refuses_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, said: str, told: str
+    monkeypatch: pytest.MonkeyPatch, said: str, error: type[Exception], told: str
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Refusal
@@ -183,7 +185,7 @@ def test_what_onnx_runtime_refuses_is_told_once(
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     engine = make_engine("onnx", nn.Conv2d(3, 2, 3).eval(), CPU)
-    with pytest.raises(TeacherError, match=told), memory_told("something around it"):
+    with pytest.raises(error, match=told), memory_reported("something around it"):
         engine(torch.zeros(1, 3, 8, 8))
 
 

@@ -12,6 +12,8 @@ import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from xdistill.manifests.memory import MemoryShortError
+from xdistill.manifests.weights import WeightsError
 from xdistill.pipeline.cli.segment import segment
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
@@ -293,7 +295,7 @@ def test_other_class_names_are_refused(tmp_path: Path) -> None:
 def test_weights_of_another_architecture_are_refused(checkpoints: Checkpoints) -> None:
     three = r"([\w.]+, ){3}\.\.\."
     told = rf"keys missing \(\d+\): {three}; unexpected \(\d+\): {three}; of another shape \(1\)"
-    with pytest.raises(TeacherError, match=told):
+    with pytest.raises(WeightsError, match=told):
         load_teacher(f"mmseg:{PIDNET},{checkpoints(FCN)}")
 
 
@@ -301,7 +303,8 @@ def test_weights_of_another_shape_are_named(tmp_path: Path) -> None:
     state = random_state(FCN)
     state["backbone.conv1.weight"] = state["backbone.conv1.weight"][:, :2]
     path = save(tmp_path / "grey.pth", state)
-    with pytest.raises(TeacherError, match=r"of another shape \(1\): backbone\.conv1\.weight\n"):
+    told = r"of another shape \(1\): backbone\.conv1\.weight \(64, 2, 3, 3\) for \(64, 3, 3, 3\)\n"
+    with pytest.raises(WeightsError, match=told):
         load_teacher(f"mmseg:{FCN},{path}")
 
 
@@ -309,7 +312,7 @@ def test_missing_and_unexpected_keys_are_named(tmp_path: Path) -> None:
     state = random_state(FCN)
     state["backbone.conv9.weight"] = state.pop("backbone.conv2.weight")
     path = save(tmp_path / "renamed.pth", state)
-    with pytest.raises(TeacherError) as caught:
+    with pytest.raises(WeightsError) as caught:
         load_teacher(f"mmseg:{FCN},{path}")
     told = "keys missing (1): backbone.conv2.weight; unexpected (1): backbone.conv9.weight\n"
     assert told in str(caught.value)
@@ -323,7 +326,7 @@ def test_network_that_finds_no_room_on_its_device(
 
     path = checkpoints(FCN)
     monkeypatch.setattr(torch.nn.Module, "to", fail)
-    with pytest.raises(TeacherError, match=r"^out of memory(.|\n)*a --device with more memory"):
+    with pytest.raises(MemoryShortError, match=r"^out of memory(.|\n)*a --device with more memory"):
         load_teacher(f"mmseg:{FCN},{path}")
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from xdistill.manifests.weights import WeightsError, load_strictly
 from xdistill.teachers.mmseg import attention
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
@@ -64,7 +65,7 @@ def test_converted_weights_give_the_golden_logits(
     assert author(state) == name
     model: Any = mmseg.build(mmseg_config.load_config(OCRNET))
     published.adapt(model, author=name, where=tmp_path)
-    mmseg.load_strict(model, convert(state, where=tmp_path), where=tmp_path)
+    load_strictly(model, convert(state, where=tmp_path), where=tmp_path)
     require_golden(model, arrays)
 
 
@@ -119,8 +120,8 @@ def test_missing_key_is_named(golden: tuple[str, dict[str, Tensor], Any], tmp_pa
     short = {key: value for key, value in state.items() if not key.endswith("cls_head.weight")}
     model = mmseg.build(mmseg_config.load_config(OCRNET))
     published.adapt(model, author=name, where=tmp_path)
-    with pytest.raises(TeacherError, match=r"missing \(1\): decode_head\.1\.conv_seg\.weight\n"):
-        mmseg.load_strict(model, convert(short, where=tmp_path), where=tmp_path)
+    with pytest.raises(WeightsError, match=r"missing \(1\): decode_head\.1\.conv_seg\.weight\n"):
+        load_strictly(model, convert(short, where=tmp_path), where=tmp_path)
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:

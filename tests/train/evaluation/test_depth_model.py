@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from training_tree import DRIVE
 
 from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.weights import WeightsError
 from xdistill.pipeline.kitti.errors import ImageError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.train.evaluation.depth_model import DepthModel, load_depth_model
 from xdistill.train.evaluation.predictions import predict_frames
-from xdistill.train.networks.checkpoints import WeightsError
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import TrainingError
 
