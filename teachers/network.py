@@ -7,7 +7,7 @@ from threading import Lock
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
@@ -171,8 +171,12 @@ class NetworkTeacher:
                 yield self._resized(mirrored, padding=view.padding, size=size)
 
     def _resized(
-        self, logits: Logits, *, padding: tuple[int, ...], size: tuple[int, int]
-    ) -> Logits:
+        self,
+        logits: Float[Tensor, "batch classes rows columns"],
+        *,
+        padding: tuple[int, ...],
+        size: tuple[int, int],
+    ) -> Float[Tensor, "batch classes {size[0]} {size[1]}"]:
         left, right, top, bottom = padding
         logits = logits[:, :, top : logits.shape[2] - bottom, left : logits.shape[3] - right]
         return interpolate(
@@ -182,7 +186,7 @@ class NetworkTeacher:
 
 def confidence_levels(
     probabilities: Float[Tensor, "batch classes height width"],
-) -> Float[Tensor, "batch height width"]:
+) -> UInt8[Tensor, "batch height width"]:
     """Level of the top probability p: min(15, floor(16 p)), uint8."""
     top = probabilities.amax(dim=1)
     return (top * CONFIDENCE_LEVELS).floor().clamp(max=CONFIDENCE_LEVELS - 1).to(torch.uint8)

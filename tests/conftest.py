@@ -1,20 +1,32 @@
-"""What every test shares: seeds, one thread, and the material beside the repository."""
+"""What every test shares: checked shapes, Ctrl-C, seeds, a private cache, reference material."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
+from run_time_checks import modules_with_shapes
+
+ROOT = Path(__file__).parents[1]
 
 # Nothing of a developer's own machine may reach a test.
 for variable in ("XDISTILL_DATA", "XDISTILL_CACHE", "XDISTILL_SPLITS"):
     os.environ.pop(variable, None)
 
+# A shell hands SIGINT down as ignored to what it runs in the background. With Python's handler in
+# place, this process and every command that a test starts can be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Before any module of the package is imported.
+install_import_hook(list(modules_with_shapes(ROOT)), "run_time_checks.checked")
+
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("suite")
 
-SHARED = Path(__file__).parents[1].parent / "shared"
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,9 @@ def confusion(truth: NDArray[np.uint8], labels: NDArray[np.uint8], *, classes: i
     return counts.reshape(classes, classes + 1)
 
 
-def merge(counts: Confusion, table: Sequence[int]) -> Confusion:
+def merge(
+    counts: Confusion, table: Sequence[int]
+) -> Int[NDArray[np.int64], "groups groups_and_ignore"]:
     """Confusion of groups from that of their classes; ignore stays the last column."""
     groups = max(table) + 1
     rows = np.array(table)

@@ -7,7 +7,7 @@ fork; zarr-python, where it must read, starts its thread afresh after a fork.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from xdistill.pipeline.store.shard import Labels, ShardError
 from xdistill.pipeline.store.store import LabelStore
 
 
+@runtime_checkable
 class _Frames(Protocol):
     """Where pixels and commit words of one array come from."""
 

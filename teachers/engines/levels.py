@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Level = Float[Tensor, "batch channels height width"]
+# Levels of one list differ in channels and size, so that only the batch is the same for all.
+Level = Float[Tensor, "batch _ _ _"]
+Joined = Float[Tensor, "batch channels height width"]
 
 WORTH = 2
 """A level is kept apart where that takes fewer multiplications by this factor: they are spread
@@ -66,10 +68,10 @@ def _reader(head: Any) -> Any:
     return owner if plain and same and conv.kernel_size == (side, side) and side % 2 else None
 
 
-def _watch(head: Any, join: Any, channels: dict[int, list[int]], inputs: Sequence[Level]) -> Level:
+def _watch(head: Any, join: Any, channels: dict[int, list[int]], inputs: Sequence[Level]) -> Joined:
     """Join as before, and note how many channels each level has."""
     channels[id(head)] = [inputs[index].shape[1] for index in head.in_index]
-    joined: Level = join(inputs)
+    joined: Joined = join(inputs)
     return joined
 
 
@@ -101,7 +103,7 @@ class LevelConvolution(nn.Module):
         # Rows, columns and output channels of the kernel as channels of a 1x1 convolution.
         self.apart = _frozen([p.permute(2, 3, 0, 1).reshape(-1, p.shape[1], 1, 1) for p in parts])
 
-    def forward(self, levels: Sequence[Level]) -> Level:
+    def forward(self, levels: Sequence[Level]) -> Joined:
         """What the convolution gives over the joined levels, at the first level's size."""
         height, width = levels[0].shape[2:]
         together = [
@@ -118,11 +120,11 @@ class LevelConvolution(nn.Module):
                 total = total + self._resized_after(level, self.apart[index], height, width)
         return total
 
-    def _join(self, levels: Sequence[Level]) -> Level:
+    def _join(self, levels: Sequence[Level]) -> Joined:
         size = levels[0].shape[2:]
         return torch.cat([levels[0], *(self._resize(level, size) for level in levels[1:])], dim=1)
 
-    def _resize(self, level: Level, size: Sequence[int]) -> Level:
+    def _resize(self, level: Float[Tensor, "batch channels _ _"], size: Sequence[int]) -> Joined:
         return F.interpolate(
             level, size=tuple(size), mode="bilinear", align_corners=self.align_corners
         )
@@ -136,9 +138,16 @@ class LevelConvolution(nn.Module):
         rows = taps * height * low * narrow
         columns = self.side * height * width * narrow
         resizing = 4 * height * width if self.side == 1 else rows + columns
-        return WORTH * (mixing + resizing) <= direct
+        # Under tracing, sizes are tensors, and so is what a comparison gives.
+        return bool(WORTH * (mixing + resizing) <= direct)
 
-    def _resized_after(self, level: Level, weight: Tensor, height: int, width: int) -> Level:
+    def _resized_after(
+        self,
+        level: Float[Tensor, "batch channels low narrow"],
+        weight: Float[Tensor, "outputs channels 1 1"],
+        height: int,
+        width: int,
+    ) -> Float[Tensor, "batch _ {height} {width}"]:
         """One level's share of the output: channels mixed for each tap, then resized and shifted.
 
         Resize and shift are one matrix over the rows and one over the columns.

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from random_networks import FCN, random_state, save
 
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import load_scheme
@@ -23,8 +24,6 @@ from xdistill.teachers.network import GPU_CALLS, NetworkTeacher, Prepared
 from xdistill.teachers.protocol import Prediction, fingerprint_of
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
-
-from ..teachers.conftest import FCN, random_state, save
 
 TEACHER_S, GPU_S = 0.05, 0.025
 FRAMES = 448

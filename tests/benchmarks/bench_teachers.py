@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from random_networks import FCN, OCRNET, SEGFORMER, random_state, save
 
 from xdistill.pipeline.kitti.frames import find_frames, image_path
 from xdistill.pipeline.kitti.images import read_image
@@ -23,8 +24,6 @@ from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
-
-from ..teachers.conftest import FCN, OCRNET, SEGFORMER, random_state, save
 
 pytest.importorskip("mmseg")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -1,4 +1,4 @@
-"""Shapes and types of the trainer are checked at run time; small material to train on."""
+"""Small material to train on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from jaxtyping import install_import_hook
+from training_runs import RECIPE, Prepare
 from training_tree import (
     DRIVE,
     FRAMES,
@@ -21,18 +21,13 @@ from training_tree import (
     write_oxts,
 )
 
+from xdistill.pipeline.store import LabelStore
+from xdistill.train.data.triplets import Selection
+from xdistill.train.networks import depth, pose, resnet
+from xdistill.train.session import Request, Session, prepare
+
 # Threads of several test runs on one machine would spend their time waiting for each other.
 torch.set_num_threads(1)
-
-# Before any module of the trainer is imported: every annotated shape is then checked.
-install_import_hook("xdistill.train", "beartype.beartype")
-
-from training_runs import RECIPE, Prepare  # noqa: E402
-
-from xdistill.pipeline.store import LabelStore  # noqa: E402
-from xdistill.train.data.triplets import Selection  # noqa: E402
-from xdistill.train.networks import depth, pose, resnet  # noqa: E402
-from xdistill.train.session import Request, Session, prepare  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,7 @@ def test_check_compares_an_engine_with_the_exact_one(
 
     real = check.compare
     monkeypatch.setattr(check, "compare", compare)
-    from ...teachers.conftest import FCN, random_state, save
+    from random_networks import FCN, random_state, save
 
     checkpoint = save(tmp_path / "fcn.pth", random_state(FCN))
     frames = tmp_path / "kitti" / DRIVE

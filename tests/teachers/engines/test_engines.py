@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from random_networks import FCN, PIDNET, Checkpoints
 from torch import Tensor, nn
 
 from xdistill.manifests.memory import MemoryShortError, memory_reported
@@ -23,8 +24,6 @@ from xdistill.teachers.mmseg.network import SingleScale
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
-
-from ..conftest import FCN, PIDNET, Checkpoints
 
 CPU = torch.device("cpu")
 

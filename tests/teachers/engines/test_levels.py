@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_networks import FCN, OCRNET
 from torch import Tensor, nn
 
 from xdistill.teachers.engines.fusion import fuse
@@ -14,8 +15,6 @@ from xdistill.teachers.engines.levels import LevelConvolution, keep_apart
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
-
-from ..conftest import FCN, OCRNET
 
 SIDES = st.integers(1, 17)
 

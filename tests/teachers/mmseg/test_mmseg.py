@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from random_networks import FCN, OCRNET, PIDNET, SEGFORMER, Checkpoints, random_state, save
 
 from xdistill.manifests.memory import MemoryShortError
 from xdistill.manifests.weights import WeightsError
@@ -20,8 +21,6 @@ from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
-
-from ..conftest import FCN, OCRNET, PIDNET, SEGFORMER, Checkpoints, random_state, save
 
 pytest.importorskip("mmseg")
 pytestmark = pytest.mark.filterwarnings(

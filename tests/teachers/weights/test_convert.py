@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from random_networks import FCN, OCRNET, random_state, save
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -21,8 +22,6 @@ from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
 from xdistill.teachers.weights import published
 from xdistill.teachers.weights.convert import INVERSEFORM, MMSEG, ORIGINAL, author, convert
-
-from ..conftest import FCN, OCRNET, random_state, save
 
 pytest.importorskip("mmseg")
 NAMES = {ORIGINAL: "hrnet_ocr_official", INVERSEFORM: "inverseform"}
