@@ -109,16 +109,17 @@ class Frame:
         return Frame(self.drive, self.index + offset, self.camera)
 
 
-def image_path(root: PathLike, frame: Frame) -> Path:
+def image_path(root: PathLike, frame: Frame | str) -> Path:
     """The frame's image file, png or jpg.
 
     Args:
         root: KITTI raw root.
-        frame: The frame.
+        frame: The frame, or its split line.
 
     Raises:
         MissingFrameError: Neither is there.
     """
+    frame = Frame.parse(frame) if isinstance(frame, str) else frame
     folder = as_path(root) / frame.sequence / "data"
     for suffix in SUFFIXES:
         path = folder / f"{frame.index:010d}{suffix}"

@@ -72,7 +72,9 @@ def test_frames_of_a_split_file_and_of_a_folder(root: Path, tmp_path: Path) -> N
     assert list_frames(path) == list_frames(str(path)) == load_split(str(path))
     listed = list_frames(root)
     assert listed == list_frames(str(root)) == sorted(listed)
-    assert {image_path(str(root), frame) for frame in listed} == set(root.glob("*/*/image_*/*/*"))
+    assert {image_path(str(root), str(frame)) for frame in listed} == set(
+        root.glob("*/*/image_*/*/*")
+    )
     with pytest.raises(SplitError, match="no split 'nothing'"):
         list_frames("nothing")
     with pytest.raises(PathError, match="7 is int, not a path"):
