@@ -1,21 +1,21 @@
 """Files that are whole or absent, even after a crash.
 
-Everything is written aside under a name that ends in ``.partial``, brought to disk, renamed into
-place, and the folder is brought to disk too: a rename alone survives a killed process but not a
-power cut. The small functions at the top are the only ones that change a disk, so that a test can
-let each of them fail.
+Everything is written aside under a name that ends in ``.partial``, synced, renamed into place, and
+the folder is synced too: a rename alone survives a killed process but not a power cut. The store
+changes a disk only through the small functions at the top, so that a test can let each one fail.
 """
 
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from xdistill.manifests.errors import OutputError
 
 PARTIAL = ".partial"
-"""Ending of files and folders that are not finished; nothing reads them."""
+"""Ending of unfinished files and folders, which nothing reads."""
 
 
 def _store(path: Path, block: bytes) -> None:
@@ -27,7 +27,7 @@ def _store(path: Path, block: bytes) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file or folder to disk."""
+    """Sync a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -52,40 +52,54 @@ def _remove_folder(path: Path) -> None:
 
 
 def partial_name(path: Path) -> Path:
-    """A name of its own, beside ``path``, for what is to become ``path``."""
+    """A unique name beside ``path`` for what is to become ``path``."""
     return path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}{PARTIAL}")
 
 
 def final_name(name: str) -> str | None:
-    """The name that something unfinished was to get; None if it is nothing unfinished of ours."""
+    """The name that an unfinished file was to get; None for any other name."""
     found = re.fullmatch(r"(.+)\.\d+-[0-9a-f]{8}\.partial", name)
     return found[1] if found else None
 
 
-def write(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file in one step: after a crash it is the old file, or none, or the new one.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file in one step: yields the path to write to, which then becomes ``path``.
+
+    After a crash, ``path`` is the old file, or none, or the new one. An error within leaves it as
+    it was and removes what was written.
 
     Raises:
-        OSError: The file could not be written; what was there before is unchanged.
+        OSError: The file could not be written.
     """
     aside = partial_name(path)
     try:
-        for block in blocks:
-            _store(aside, block)
+        yield aside
         _sync(aside)
         _rename(aside, path)
-    except OSError:
+    except BaseException:
         # Above all on a full disk, what is not finished must not keep the room.
         discard(aside)
         raise
     _sync(path.parent)
 
 
+def write(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a file's blocks in one step; see ``replacing``.
+
+    Raises:
+        OSError: The file could not be written; what was there before is unchanged.
+    """
+    with replacing(path) as aside:
+        for block in blocks:
+            _store(aside, block)
+
+
 def create_folder(path: Path, files: Mapping[str, bytes]) -> bool:
     """Create a folder with its first files in one step.
 
     Returns:
-        False if another process was faster: its folder is kept.
+        False if another process created it first: its folder is kept.
 
     Raises:
         OSError: The folder could not be written.
@@ -109,7 +123,7 @@ def create_folder(path: Path, files: Mapping[str, bytes]) -> bool:
 
 
 def discard(path: Path) -> None:
-    """Remove a file, or a folder with its files, if it is there and can be removed."""
+    """Remove a file, or a folder with its files, if it exists and can be removed."""
     try:
         if path.is_dir():
             for entry in path.iterdir():

@@ -1,8 +1,6 @@
 """Labels that exist already: a folder of PNG files, one per frame."""
 
-import struct
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
+from xdistill.manifests import png
 from xdistill.teachers.protocol import (
     FrameLabelError,
     Prediction,
@@ -20,7 +19,6 @@ from xdistill.teachers.protocol import (
 )
 from xdistill.teachers.settings import Ids
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3
 LAYOUT = "*/*/image_0[23]/*.png"
 """Where label maps lie; a folder without any is a mistyped one."""
@@ -92,8 +90,9 @@ def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> 
             "no label map for this frame", key=key, where=path, remedy="add the file"
         ) from None
     except (OSError, ValueError) as error:
+        reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
         raise FrameLabelError(
-            str(error),
+            f"the label map {reason}",
             key=key,
             expected="an 8-bit PNG with one channel of ids",
             where=path,
@@ -144,16 +143,15 @@ def read_ids(content: bytes) -> NDArray[np.uint8]:
     Raises:
         ValueError: Cut short, damaged, or not 8 bits in one channel.
     """
-    chunks = list(_chunks(content))
     # OpenCV would turn a palette into colours; declared grey, the same pixels are the indices.
-    plain = SIGNATURE + b"".join(
-        _chunk(name, _as_grey(data) if name == b"IHDR" else data)
-        for name, data in chunks
+    plain = png.SIGNATURE + b"".join(
+        png.encode_chunk(name, _as_grey(bytes(data)) if name == b"IHDR" else data)
+        for name, data in png.read_chunks(content)
         if name in (b"IHDR", b"IDAT", b"IEND")
     )
     ids = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
     if ids is None or ids.dtype != np.uint8 or ids.ndim != 2:
-        raise ValueError("a PNG whose pixels cannot be decoded")
+        raise ValueError("is a PNG whose pixels cannot be decoded")
     return np.asarray(ids, np.uint8)
 
 
@@ -161,27 +159,5 @@ def _as_grey(header: bytes) -> bytes:
     depth, colour = header[8], header[9]
     if depth != 8 or colour not in (GREY, PALETTE):
         names = {GREY: "grey", 2: "RGB", PALETTE: "palette", 4: "grey with alpha", 6: "RGBA"}
-        raise ValueError(f"a PNG of {depth} bits, {names.get(colour, f'colour type {colour}')}")
+        raise ValueError(f"is a PNG of {depth} bits, {names.get(colour, f'colour type {colour}')}")
     return header[:9] + bytes([GREY]) + header[10:]
-
-
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Every chunk of a PNG with its checksum checked (PNG specification, section 5)."""
-    if not content.startswith(SIGNATURE):
-        raise ValueError("not a PNG file")
-    offset, name = len(SIGNATURE), b""
-    while name != b"IEND":
-        head = content[offset : offset + 8]
-        length, name = struct.unpack(">I4s", head) if len(head) == 8 else (0, b"")
-        body = content[offset + 8 : offset + 12 + length]
-        if not name or len(body) != length + 4:
-            raise ValueError(f"a PNG cut short after {len(content)} bytes")
-        data, found = body[:-4], struct.unpack(">I", body[-4:])[0]
-        if zlib.crc32(name + data) != found:
-            raise ValueError(f"a damaged PNG: wrong checksum in its {name!r} chunk")
-        yield name, data
-        offset += 12 + length
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

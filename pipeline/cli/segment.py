@@ -12,17 +12,16 @@ import click
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.cli.teacher_options import choose, teacher_options
+from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
 
 if TYPE_CHECKING:
-    from xdistill.pipeline.kitti.frames import Camera, Frame
+    from xdistill.pipeline.kitti.frames import Frame
     from xdistill.pipeline.labelling.plan import Plan
     from xdistill.pipeline.labelling.segment import Outcome
     from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.leases import Locking
     from xdistill.teachers.protocol import Teacher
     from xdistill.teachers.spec import TeacherSpec
-
-CAMERAS: "dict[str, tuple[Camera, ...]]" = {"l": ("l",), "r": ("r",), "both": ("l", "r")}
 
 
 @click.command("segment", cls=console.Command)
@@ -33,7 +32,7 @@ CAMERAS: "dict[str, tuple[Camera, ...]]" = {"l": ("l",), "r": ("r",), "both": ("
 @click.option("--drive", "drives", multiple=True, help="Drive to label; may be repeated.")
 @click.option(
     "--camera",
-    type=click.Choice(list(CAMERAS)),
+    type=click.Choice(list(CAMERA_CHOICES)),
     default="l",
     show_default=True,
     help="l is image_02, r is image_03; a split's own column wins.",
@@ -222,7 +221,7 @@ def select_frames(
         frames = load_split(split)
         require_frames(data, frames)
         return frames
-    return find_frames(data, drives=drives or None, cameras=CAMERAS[camera])
+    return find_frames(data, drives=drives or None, cameras=CAMERA_CHOICES[camera])
 
 
 def _plan_text(share: "Plan", part: str | None) -> str:

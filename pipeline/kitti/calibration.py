@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.errors import CalibrationError
 from xdistill.pipeline.kitti.frames import Camera
 
@@ -55,14 +56,14 @@ class Calibration:
         return shift @ self.rectification @ self.velo_to_cam @ self.imu_to_velo
 
 
-def read_calibration(root: Path, date: str) -> Calibration:
+def read_calibration(root: PathLike, date: str) -> Calibration:
     """Read the three calibration files of a date; read once per process.
 
     Raises:
-        CalibrationError: A file or a key is missing, or a key's values are not what they should be.
+        CalibrationError: A file or a key is missing, or a key's values have another form.
     """
     # Absolute, so that the cache stays right when the process changes its folder.
-    return _read(root.absolute() / date)
+    return _read(as_path(root).absolute() / date)
 
 
 @lru_cache(maxsize=64)
@@ -82,12 +83,12 @@ def _read(folder: Path) -> Calibration:
     )
 
 
-def calibration_sha256(root: Path, date: str) -> str | None:
-    """sha256 of a date's three files; None where one of them is missing."""
+def calibration_sha256(root: PathLike, date: str) -> str | None:
+    """sha256 of a date's three files; None if one of them is missing."""
     digest = hashlib.sha256()
     for name in FILES:
         try:
-            digest.update((root / date / name).read_bytes())
+            digest.update((as_path(root) / date / name).read_bytes())
         except FileNotFoundError:
             return None
     return digest.hexdigest()
@@ -102,10 +103,10 @@ class _Keys:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise CalibrationError(
-                f"no calibration ({error})",
+                f"the calibration cannot be read ({error})",
                 expected=f"the file {path.name} of date {path.parent.name}",
                 where=path,
-                remedy="fetch the date's calibration archive into this folder",
+                remedy="download the date's calibration archive into this folder",
             ) from error
         pairs = (line.partition(":") for line in lines)
         self.values = {key.strip(): text for key, colon, text in pairs if colon}
@@ -113,7 +114,9 @@ class _Keys:
     def matrix(self, key: str, shape: tuple[int, ...]) -> Matrix:
         """The key's numbers, row by row."""
         if key not in self.values:
-            raise self._error(f"no key {key}", f"key {key} with {np.prod(shape)} numbers")
+            raise self._error(
+                f"{self.path.name} has no key {key}", f"key {key} with {np.prod(shape)} numbers"
+            )
         try:
             numbers = np.array([float(text) for text in self.values[key].split()])
             if not np.isfinite(numbers).all():
@@ -141,11 +144,11 @@ class _Keys:
             found,
             expected=expected,
             where=self.path,
-            remedy="fetch the date's calibration archive again",
+            remedy="download the date's calibration archive again",
         )
 
 
 def _frozen(matrix: Matrix) -> Matrix:
-    """Shared by every caller through the cache, so nobody may write into it."""
+    """Read-only, as every caller shares it through the cache."""
     matrix.setflags(write=False)
     return matrix

@@ -8,11 +8,11 @@ class KittiError(XDistillError, OSError):
 
 
 class MissingFrameError(KittiError, FileNotFoundError):
-    """Frames that were asked for and are not on disk."""
+    """Requested frames that are not on disk."""
 
 
 class ImageError(XDistillError, OSError):
-    """An image that is truncated, damaged or no image."""
+    """An image that is missing, truncated or damaged, or an array that is not an RGB image."""
 
 
 class SplitError(XDistillError, ValueError):

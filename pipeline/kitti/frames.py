@@ -1,4 +1,4 @@
-"""Frames of KITTI raw: their names, their places on disk, and which of them are there."""
+"""Frames of KITTI raw: their names, their files, and which of them are on disk."""
 
 import os
 import re
@@ -8,30 +8,15 @@ from pathlib import Path
 from typing import Literal, Self, cast
 
 from xdistill.manifests.paths import PathLike, as_path
-from xdistill.pipeline.kitti.errors import ImageError, KittiError, MissingFrameError, SplitError
-from xdistill.pipeline.kitti.images import image_size, read_image
-
-__all__ = [
-    "CAMERAS",
-    "Camera",
-    "Frame",
-    "ImageError",
-    "KittiError",
-    "MissingFrameError",
-    "SplitError",
-    "find_frames",
-    "image_path",
-    "image_size",
-    "present_indices",
-    "read_image",
-    "require_root",
-]
+from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError, SplitError
 
 Camera = Literal["l", "r"]
 CAMERAS: Mapping[Camera, str] = {"l": "image_02", "r": "image_03"}
 """Folder of the left and of the right colour camera."""
+CAMERA_CHOICES: Mapping[str, tuple[Camera, ...]] = {"l": ("l",), "r": ("r",), "both": ("l", "r")}
+"""Values of ``--camera``."""
 SUFFIXES = (".png", ".jpg")
-"""As published, and as users recompress it; where both are there the lossless one is read."""
+"""As published, and as users recompress it; where both exist the lossless one is read."""
 
 DRIVE = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 IMAGE_NAME = re.compile(r"(\d{10})\.(?:png|jpg)")
@@ -56,7 +41,7 @@ class Frame:
         """Read a split line such as ``2011_09_26/2011_09_26_drive_0013_sync 0000000050 l``.
 
         Raises:
-            SplitError: Not three fields, or one of them is not what it should be.
+            SplitError: The line does not have three fields, or one of them has another form.
         """
         fields = text.split()
         if (
@@ -117,7 +102,7 @@ def image_path(root: PathLike, frame: Frame | str) -> Path:
         frame: The frame, or its split line.
 
     Raises:
-        MissingFrameError: Neither is there.
+        MissingFrameError: Neither exists.
     """
     frame = Frame.parse(frame) if isinstance(frame, str) else frame
     folder = as_path(root) / frame.sequence / "data"
@@ -126,39 +111,40 @@ def image_path(root: PathLike, frame: Frame | str) -> Path:
         if path.is_file():
             return path
     raise MissingFrameError(
-        f"no image of frame {frame}",
+        f"frame {frame} has no image",
         expected=f"{frame.index:010d}.png or .jpg",
         where=folder,
-        remedy="put the drive there, or take the frame out of the split",
+        remedy="download the drive into this folder, or remove the frame from the split",
     )
 
 
-def require_root(root: Path) -> None:
-    """Check that the KITTI raw root is there.
+def require_root(root: PathLike) -> None:
+    """Check that the KITTI raw root exists.
 
     Raises:
-        KittiError: It is not.
+        KittiError: It does not.
     """
-    if not root.is_dir():
+    folder = as_path(root)
+    if not folder.is_dir():
         raise KittiError(
-            "no such folder",
-            expected="a KITTI raw root with <date>/<drive>/image_02/data/0000000000.png",
-            where=root.absolute(),
-            remedy="give it with --data, or set XDISTILL_DATA",
+            "the KITTI raw folder does not exist",
+            expected="a folder with <date>/<drive>/image_02/data/0000000000.png",
+            where=folder.absolute(),
+            remedy="name it with --data, or set XDISTILL_DATA",
         )
 
 
-def present_indices(root: Path, sequence: str) -> set[int]:
-    """Frame numbers of one drive and camera that have an image; empty where the folder is not."""
+def present_indices(root: PathLike, sequence: str) -> set[int]:
+    """Numbers of one sequence's frames that have an image; empty if its folder is missing."""
     try:
-        names = os.listdir(root / sequence / "data")
+        names = os.listdir(as_path(root) / sequence / "data")
     except FileNotFoundError:
         return set()
     return {int(match[1]) for name in names if (match := IMAGE_NAME.fullmatch(name))}
 
 
 def find_frames(
-    root: Path, *, drives: Sequence[str] | None, cameras: Sequence[Camera]
+    root: PathLike, *, drives: Sequence[str] | None, cameras: Sequence[Camera]
 ) -> list[Frame]:
     """Every frame on disk of the given drives and cameras, sorted.
 
@@ -169,24 +155,25 @@ def find_frames(
         cameras: ``l``, ``r`` or both.
 
     Raises:
-        KittiError: The root or a drive is missing, a short name fits several drives, or there is
-            no frame.
+        KittiError: The root or a drive is missing, a short name matches several drives, or no
+            frame was found.
     """
     require_root(root)
-    known = _drives(root)
-    chosen = known if drives is None else [_match(name, known, root) for name in drives]
+    folder = as_path(root)
+    known = _drives(folder)
+    chosen = known if drives is None else [_match(name, known, folder) for name in drives]
     frames: list[Frame] = []
     for drive in sorted(set(chosen)):
         found = [
             Frame(drive, index, camera)
             for camera in set(cameras)
-            for index in present_indices(root, f"{drive}/{CAMERAS[camera]}")
+            for index in present_indices(folder, f"{drive}/{CAMERAS[camera]}")
         ]
         if drives is not None and not found:
-            raise _no_frames(root / drive, cameras)
+            raise _no_frames(folder / drive, cameras)
         frames += sorted(found)
     if not frames:
-        raise _no_frames(root, cameras)
+        raise _no_frames(folder, cameras)
     return frames
 
 
@@ -211,17 +198,17 @@ def _match(name: str, known: Sequence[str], root: Path) -> str:
     if len(matches) == 1:
         return matches[0]
     raise KittiError(
-        f"drive {name!r} fits {shorten(matches)}" if matches else f"no drive {name!r}",
+        f"drive {name!r} matches {shorten(matches)}" if matches else f"there is no drive {name!r}",
         expected=f"one of {shorten(known)}" if known else "folders <date>/<drive>/image_02",
         where=root.absolute(),
-        remedy="give the full name" if matches else "check the name, or fetch the drive",
+        remedy="give the full name" if matches else "check the name, or download the drive",
     )
 
 
 def _no_frames(folder: Path, cameras: Sequence[Camera]) -> KittiError:
     folders = " or ".join(CAMERAS[camera] for camera in cameras)
     return KittiError(
-        "no frames",
+        "the folder has no frames",
         expected=f"images {folders}/data/0000000000.png (or .jpg)",
         where=folder.absolute(),
         remedy="check --data and --camera",

@@ -6,19 +6,18 @@ OpenCV silently fills what a truncated file lacks with grey, so whole files are 
 import os
 import re
 import struct
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from xdistill.manifests import png
 from xdistill.manifests.atomic import unwritable
 from xdistill.manifests.errors import OutputError
 from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.errors import ImageError
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8"
 JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 """A marker within entropy-coded data: stuffed zeros and restart markers belong to the data."""
@@ -27,27 +26,29 @@ FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers of a frame header, which holds the size (ITU-T T.81, Table B.1)."""
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: PathLike) -> NDArray[np.uint8]:
     """Decode a PNG or JPEG file to RGB of shape (height, width, 3).
 
     Raises:
-        ImageError: Not there, no PNG or JPEG, truncated, or a PNG whose checksums fail.
+        ImageError: The file is missing, truncated, neither PNG nor JPEG, or a PNG with a wrong
+            checksum.
     """
+    file = as_path(path)
     try:
-        data = path.read_bytes()
+        data = file.read_bytes()
     except OSError as error:
-        raise _error(path, f"cannot be read ({error.strerror})") from error
+        raise _error(file, f"cannot be read ({error.strerror})") from error
     reason = _damage(data)
     if reason is not None:
-        raise _error(path, reason)
+        raise _error(file, reason)
     # Orientation is ignored so that the decoded size is the header's.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise _error(path, f"cannot be decoded ({error.err})") from error
+        raise _error(file, f"cannot be decoded ({error.err})") from error
     if image is None:
-        raise _error(path, "cannot be decoded")
+        raise _error(file, "cannot be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
@@ -72,16 +73,17 @@ def as_image(image: PathLike | NDArray[np.uint8]) -> NDArray[np.uint8]:
     return array
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: PathLike) -> tuple[int, int]:
     """Height and width in pixels, from the header alone.
 
     Raises:
-        ImageError: Not there, no PNG or JPEG, or cut short within its header.
+        ImageError: The file is missing, neither PNG nor JPEG, or ends within its header.
     """
+    found = as_path(path)
     try:
-        with path.open("rb") as file:
+        with found.open("rb") as file:
             start = file.read(24)
-            if start.startswith(PNG_SIGNATURE):
+            if start.startswith(png.SIGNATURE):
                 width, height = struct.unpack(">II", start[16:])
                 return height, width
             if start.startswith(JPEG_START):
@@ -93,10 +95,10 @@ def image_size(path: Path) -> tuple[int, int]:
                         return height, width
                     file.seek(length - 2, 1)
     except OSError as error:
-        raise _error(path, f"cannot be read ({error.strerror})") from error
+        raise _error(found, f"cannot be read ({error.strerror})") from error
     except struct.error:
         pass
-    raise _error(path, "has no complete PNG or JPEG header")
+    raise _error(found, "has no complete PNG or JPEG header")
 
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
@@ -119,36 +121,27 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
 
 def _damage(data: bytes) -> str | None:
     """What is wrong with an encoded image; None for a whole PNG or JPEG."""
-    if data.startswith(PNG_SIGNATURE):
+    if data.startswith(png.SIGNATURE):
         return _png_damage(data)
     if data.startswith(JPEG_START):
         return None if _has_jpeg_end(data) else f"is truncated: {len(data)} bytes, no end marker"
-    return "is empty" if not data else "is no PNG or JPEG"
+    return "is empty" if not data else "is neither PNG nor JPEG"
 
 
 def _png_damage(data: bytes) -> str | None:
-    """Walk the chunks: each with its CRC, to the IEND chunk."""
-    position = len(PNG_SIGNATURE)
-    view = memoryview(data)
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        end = position + 8 + length
-        if end + 4 > len(data):
-            break
-        (crc,) = struct.unpack_from(">I", data, end)
-        name = data[position + 4 : position + 8]
-        if zlib.crc32(view[position + 4 : end]) != crc:
-            return f"is damaged: the checksum of its {name!r} chunk fails"
-        if name == b"IEND":
-            return None
-        position = end + 4
-    return f"is truncated: {len(data)} bytes, no IEND chunk"
+    """Walk the chunks, each with its checksum."""
+    try:
+        for _ in png.read_chunks(data):
+            pass
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _has_jpeg_end(data: bytes) -> bool:
     """Walk the segments and scans to the end-of-image marker.
 
-    Thumbnails in a header have an end marker of their own, so looking for its bytes is not enough.
+    A thumbnail in a header has its own end marker, so searching for its bytes is not enough.
     """
     position = 2
     while match := JPEG_MARKER.search(data, position):
@@ -167,5 +160,5 @@ def _error(path: Path, reason: str) -> ImageError:
         f"{path.name} {reason}",
         expected="a whole PNG or JPEG image",
         where=path,
-        remedy="fetch this file again",
+        remedy="download this file again",
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.calibration import Matrix, read_calibration
 from xdistill.pipeline.kitti.errors import PoseError
 from xdistill.pipeline.kitti.frames import Frame
@@ -17,7 +18,7 @@ FIELDS = 30
 """Numbers in one oxts record; the first six are the pose, the ninth the forward speed."""
 
 
-def read_record(root: Path, drive: str, index: int) -> NDArray[np.float64]:
+def read_record(root: PathLike, drive: str, index: int) -> NDArray[np.float64]:
     """One oxts record (30,): latitude and longitude in degrees, altitude in m, roll, pitch and yaw
     in radians, then speeds, accelerations and rates.
 
@@ -29,13 +30,13 @@ def read_record(root: Path, drive: str, index: int) -> NDArray[np.float64]:
         fields = path.read_text(encoding="ascii").split()
         record = np.array([float(field) for field in fields])
     except (OSError, ValueError) as error:
-        raise _error(path, drive, f"no oxts record of frame {index} ({error})") from error
+        raise _error(path, drive, f"there is no oxts record of frame {index} ({error})") from error
     if record.shape != (FIELDS,) or not np.isfinite(record).all():
-        raise _error(path, drive, f"an oxts record of {len(record)} numbers")
+        raise _error(path, drive, f"the oxts record of frame {index} has {len(record)} numbers")
     return record
 
 
-def read_pose(root: Path, drive: str, index: int) -> Matrix:
+def read_pose(root: PathLike, drive: str, index: int) -> Matrix:
     """Transform (4, 4) of the inertial unit to the world, metres.
 
     Mercator projection scaled at the latitude of the drive's first record, rotation Rz Ry Rx
@@ -46,7 +47,7 @@ def read_pose(root: Path, drive: str, index: int) -> Matrix:
     """
     latitude, longitude, altitude, roll, pitch, yaw = read_record(root, drive, index)[:6]
     # Absolute, so that the cache stays right when the process changes its folder.
-    scale = np.cos(np.radians(_first_latitude(root.absolute(), drive)))
+    scale = np.cos(np.radians(_first_latitude(as_path(root).absolute(), drive)))
     pose = np.eye(4)
     pose[:3, :3] = _rotation(2, yaw) @ _rotation(1, pitch) @ _rotation(0, roll)
     pose[:3, 3] = (
@@ -57,18 +58,18 @@ def read_pose(root: Path, drive: str, index: int) -> Matrix:
     return pose
 
 
-def camera_motion(root: Path, target: Frame, source: Frame) -> Matrix:
+def camera_motion(root: PathLike, target: Frame, source: Frame) -> Matrix:
     """Transform (4, 4) of points in the target camera to the source camera, T(t->s), metres.
 
     Raises:
-        PoseError: A record is missing, or the frames are of different drives.
+        PoseError: A record is missing, or the frames belong to different drives.
         CalibrationError: The date's calibration is missing or incomplete.
     """
     if target.drive != source.drive:
         raise PoseError(
-            f"frames {target} and {source}",
+            f"frames {target} and {source} belong to different drives",
             expected="two frames of one drive",
-            remedy="poses of different drives have no common world",
+            remedy="choose frames of one drive: poses of different drives share no world",
         )
     calibration = read_calibration(root, target.date)
     target_to_world = read_pose(root, target.drive, target.index) @ np.linalg.inv(
@@ -80,7 +81,7 @@ def camera_motion(root: Path, target: Frame, source: Frame) -> Matrix:
     return np.linalg.inv(source_to_world) @ target_to_world
 
 
-def forward_motions(root: Path, frames: Sequence[Frame]) -> Matrix:
+def forward_motions(root: PathLike, frames: Sequence[Frame]) -> Matrix:
     """T(t->s) (N, 4, 4) from each frame to the next of its drive, metres.
 
     Raises:
@@ -106,12 +107,12 @@ def _first_latitude(root: Path, drive: str) -> float:
     folder = _folder(root, drive)
     records = sorted(path.stem for path in folder.glob("*.txt") if path.stem.isdecimal())
     if not records:
-        raise _error(folder, drive, "no oxts records")
+        raise _error(folder, drive, "the drive has no oxts records")
     return float(read_record(root, drive, int(records[0]))[0])
 
 
-def _folder(root: Path, drive: str) -> Path:
-    return root / drive / "oxts" / "data"
+def _folder(root: PathLike, drive: str) -> Path:
+    return as_path(root) / drive / "oxts" / "data"
 
 
 def _error(path: Path, drive: str, found: str) -> PoseError:
@@ -119,5 +120,5 @@ def _error(path: Path, drive: str, found: str) -> PoseError:
         found,
         expected=f"{FIELDS} numbers",
         where=path,
-        remedy=f"fetch the oxts records of {drive}, or train with a pose network",
+        remedy=f"download the oxts records of {drive}, or train with a pose network",
     )

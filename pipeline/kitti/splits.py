@@ -22,29 +22,31 @@ SPLITS_VARIABLE = "XDISTILL_SPLITS"
 """Names a folder laid out as published: ``eigen/test_files.txt`` and so on."""
 
 
-def read_split(path: Path) -> list[Frame]:
+def read_split(path: PathLike) -> list[Frame]:
     """Read a split file of the eigen_zhou form, one frame a line; blank lines are skipped.
 
     Raises:
-        SplitError: Missing, not text, empty, or a line that names no frame (its number is given).
+        SplitError: The file is missing, not text or empty, or a line names no frame (its number
+            is given).
     """
+    file = as_path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SplitError(
             f"the split cannot be read ({error})",
             expected="a text file with one frame a line",
-            where=path,
+            where=file,
             remedy="check the path",
         ) from error
     frames = [
-        _parse(line, number, path) for number, line in enumerate(lines, start=1) if line.strip()
+        _parse(line, number, file) for number, line in enumerate(lines, start=1) if line.strip()
     ]
     if not frames:
         raise SplitError(
             "the split is empty",
             expected="one frame a line: 2011_09_26/2011_09_26_drive_0013_sync 50 l",
-            where=path,
+            where=file,
             remedy="give another split",
         )
     return frames
@@ -59,14 +61,14 @@ def _parse(line: str, number: int, path: Path) -> Frame:
 
 
 def resolve_split(name_or_path: str) -> Path:
-    """The file of a split that is given by published name or by path.
+    """The file of a split, given by published name or by path.
 
-    A published list is taken from the folder in XDISTILL_SPLITS, else from the cache folder, else
-    fetched into it; its sha256 is checked each time.
+    A published list is read from the folder in XDISTILL_SPLITS, else from the cache folder, into
+    which it is downloaded if need be; its sha256 is checked each time.
 
     Raises:
         SplitError: Neither a published name nor an existing file.
-        FetchError: The published list cannot be had, or is not the published one.
+        FetchError: The published list could not be downloaded, or the file differs from it.
     """
     known = loader.names("splits")
     if name_or_path not in known:
@@ -74,7 +76,7 @@ def resolve_split(name_or_path: str) -> Path:
         if path.is_file():
             return path
         raise SplitError(
-            f"no split {name_or_path!r}",
+            f"there is no split {name_or_path!r}",
             expected=f"the path of a split file, or one of {', '.join(known)}",
             where=path.absolute(),
             remedy="check the spelling",
@@ -91,8 +93,8 @@ def load_split(name_or_path: str) -> list[Frame]:
     """Read the frames of a split given by published name or by path.
 
     Raises:
-        SplitError: Unknown, empty or malformed.
-        FetchError: A published list cannot be had.
+        SplitError: The split is unknown, empty or malformed.
+        FetchError: A published list could not be downloaded.
     """
     return read_split(resolve_split(name_or_path))
 
@@ -115,8 +117,8 @@ def list_frames(split: PathLike) -> list[Frame]:
     return load_split(str(path))
 
 
-def missing_frames(root: Path, frames: Iterable[Frame]) -> list[Frame]:
-    """Those of the frames that have no image, in the order given.
+def missing_frames(root: PathLike, frames: Iterable[Frame]) -> list[Frame]:
+    """The frames that have no image, in the order given.
 
     Raises:
         KittiError: The root is missing.
@@ -132,7 +134,7 @@ def missing_frames(root: Path, frames: Iterable[Frame]) -> list[Frame]:
     return missing
 
 
-def require_frames(root: Path, frames: Sequence[Frame]) -> None:
+def require_frames(root: PathLike, frames: Sequence[Frame]) -> None:
     """Check that every frame has an image.
 
     Raises:
@@ -144,12 +146,12 @@ def require_frames(root: Path, frames: Sequence[Frame]) -> None:
         raise MissingFrameError(
             f"{len(missing)} of {len(frames)} frames have no image: {by_drive(missing)}",
             expected="an image for every frame of the split",
-            where=root.absolute(),
-            remedy="fetch these drives, or give a split without them",
+            where=as_path(root).absolute(),
+            remedy="download these drives, or give a split without them",
         )
 
 
 def by_drive(frames: Iterable[Frame]) -> str:
-    """Drives and how many of the frames each has, most first, for a message."""
+    """Drives with their number of frames, most first, for a message."""
     counts = Counter(frame.drive for frame in frames)
     return shorten([f"{drive} ({count})" for drive, count in counts.most_common()])

@@ -1,4 +1,4 @@
-"""LiDAR scans, and the sparse depth maps they give in a camera."""
+"""LiDAR scans, and the sparse depth maps that they give in a camera."""
 
 from pathlib import Path
 from typing import Literal
@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.calibration import Calibration
 from xdistill.pipeline.kitti.errors import ScanError
 from xdistill.pipeline.kitti.frames import Camera, Frame
@@ -14,27 +15,28 @@ POINT_BYTES = 16
 """x, y, z, reflectance as little-endian float32."""
 
 DepthConvention = Literal["velodyne_x", "camera_z"]
-"""What a pixel's depth is: the common evaluation protocol takes the velodyne's forward coordinate,
-the camera's own z differs from it by about 0.27 m."""
+"""Which coordinate is a pixel's depth: the common evaluation protocol takes the velodyne's forward
+one, which differs from the camera's z by about 0.27 m."""
 
 
-def scan_path(root: Path, frame: Frame) -> Path:
-    """The frame's velodyne scan, there or not."""
-    return root / frame.drive / "velodyne_points" / "data" / f"{frame.index:010d}.bin"
+def scan_path(root: PathLike, frame: Frame) -> Path:
+    """The file of the frame's velodyne scan, whether it exists or not."""
+    return as_path(root) / frame.drive / "velodyne_points" / "data" / f"{frame.index:010d}.bin"
 
 
-def read_scan(path: Path) -> NDArray[np.float32]:
+def read_scan(path: PathLike) -> NDArray[np.float32]:
     """Points (N, 4): x forward, y left, z up in metres, and reflectance.
 
     Raises:
-        ScanError: Missing, empty, or cut short within a point.
+        ScanError: The scan is missing, empty, or ends within a point.
     """
+    file = as_path(path)
     try:
-        data = path.read_bytes()
+        data = file.read_bytes()
     except OSError as error:
-        raise _error(path, f"the scan cannot be read ({error.strerror})") from error
+        raise _error(file, f"the scan cannot be read ({error.strerror})") from error
     if not data or len(data) % POINT_BYTES:
-        raise _error(path, f"a scan of {len(data)} bytes")
+        raise _error(file, f"the scan has {len(data)} bytes")
     return np.frombuffer(data, "<f4").reshape(-1, 4)
 
 
@@ -48,8 +50,8 @@ def project_scan(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Project a scan into a camera: one depth for each pixel that a point falls on.
 
-    Points not behind the velodyne (x >= 0) and ahead of the camera; pixel = round(u) - 1,
-    round(v) - 1; the nearest point of a pixel wins.
+    Takes the points that are not behind the velodyne (x >= 0) and ahead of the camera. The pixel
+    is round(u) - 1, round(v) - 1; the nearest point of a pixel wins.
 
     Args:
         points: Scan of shape (N, 4), metres.
@@ -97,5 +99,5 @@ def _error(path: Path, found: str) -> ScanError:
         found,
         expected=f"a multiple of {POINT_BYTES} bytes: x, y, z, reflectance as float32",
         where=path,
-        remedy="fetch this scan again",
+        remedy="download this scan again",
     )

@@ -1,4 +1,4 @@
-"""Where a result cannot be written, that is said before the work for it is done."""
+"""Files are whole or absent; a result that cannot be written is refused before the work."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from xdistill.manifests.atomic import require_writable
+from xdistill.manifests.atomic import replacing, require_writable
 from xdistill.manifests.errors import OutputError
 
 
@@ -34,3 +34,24 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(OutputError, match="No space left on device"):
         require_writable(tmp_path / "new.json", option="--json")
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_file_is_replaced_in_one_step(tmp_path: Path, before: bytes | None) -> None:
+    path = tmp_path / "a"
+    if before is not None:
+        path.write_bytes(before)
+    with replacing(path) as aside:
+        aside.write_bytes(b"new")
+        assert (path.read_bytes() if path.exists() else None) == before
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError, KeyboardInterrupt])
+def test_an_error_keeps_the_old_file_alone(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(error), replacing(path) as aside:
+        aside.write_bytes(b"half")
+        raise error
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

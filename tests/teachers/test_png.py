@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xdistill.teachers.png import Ids, PngTeacher, _chunk, _chunks, read_ids
+from xdistill.manifests.png import SIGNATURE, encode_chunk, read_chunks
+from xdistill.teachers.png import Ids, PngTeacher, read_ids
 from xdistill.teachers.protocol import FrameLabelError, Prediction, TeacherError
 from xdistill.teachers.spec import load_teacher
 
@@ -23,11 +24,11 @@ def encode(pixels: NDArray[np.generic]) -> bytes:
 
 def palette(ids: NDArray[np.uint8]) -> bytes:
     """The same pixels as a palette PNG, as image tools write label maps."""
-    chunks = dict(_chunks(encode(ids)))
-    header = chunks[b"IHDR"][:9] + b"\x03" + chunks[b"IHDR"][10:]
+    chunks = dict(read_chunks(encode(ids)))
+    header = bytes(chunks[b"IHDR"][:9]) + b"\x03" + bytes(chunks[b"IHDR"][10:])
     colours = bytes(range(255, -1, -1)) * 3
-    body = _chunk(b"IHDR", header) + _chunk(b"PLTE", colours)
-    return b"\x89PNG\r\n\x1a\n" + body + _chunk(b"IDAT", chunks[b"IDAT"]) + _chunk(b"IEND", b"")
+    body = encode_chunk(b"IHDR", header) + encode_chunk(b"PLTE", colours)
+    return SIGNATURE + body + encode_chunk(b"IDAT", chunks[b"IDAT"]) + encode_chunk(b"IEND", b"")
 
 
 def label(folder: Path, content: bytes | None, *, ids: Ids = "train") -> Prediction:
@@ -68,8 +69,8 @@ def test_label_ids_become_train_ids(tmp_path: Path) -> None:
         (None, "train", "no label map"),
         (b"", "train", "not a PNG"),
         (b"\xff\xd8\xff\xe0 a jpeg", "train", "not a PNG"),
-        (encode(np.zeros((4, 6), np.uint8))[:-1], "train", "cut short"),
-        (encode(np.zeros((4, 6), np.uint8))[:40], "train", "cut short"),
+        (encode(np.zeros((4, 6), np.uint8))[:-1], "train", "label map is truncated"),
+        (encode(np.zeros((4, 6), np.uint8))[:40], "train", "label map is truncated"),
         (encode(np.zeros((4, 6), np.uint16)), "train", "16 bits, grey"),
         (encode(np.zeros((4, 6, 3), np.uint8)), "train", "8 bits, RGB"),
         (encode(np.zeros((4, 6, 4), np.uint8)), "train", "8 bits, RGBA"),

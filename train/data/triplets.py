@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdistill.pipeline.kitti.errors import MissingFrameError
-from xdistill.pipeline.kitti.frames import Camera, Frame, find_frames, shorten
+from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, find_frames, shorten
 from xdistill.pipeline.kitti.splits import load_split, missing_frames, require_frames
 from xdistill.train.data.batch import OFFSETS
 
-CAMERAS: dict[str, tuple[Camera, ...]] = {"l": ("l",), "r": ("r",), "both": ("l", "r")}
 EVERYTHING = "all"
 """In place of a split: every frame found."""
 
@@ -71,7 +70,9 @@ def find_triplets(root: Path, selection: Selection) -> Triplets:
         if lonely:
             raise _lonely(lonely, frames, root)
         return Triplets(frames=tuple(frames), left_out=0)
-    found = find_frames(root, drives=selection.drives or None, cameras=CAMERAS[selection.camera])
+    found = find_frames(
+        root, drives=selection.drives or None, cameras=CAMERA_CHOICES[selection.camera]
+    )
     lonely_frames = set(_without_neighbours(root, found))
     kept = tuple(frame for frame in found if frame not in lonely_frames)
     if not kept:

@@ -8,7 +8,6 @@ it was projected from. Attributes of the file: ``format`` and ``source``, a JSON
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -144,8 +143,7 @@ def _write_depth(
     root: Path, frames: Sequence[Frame], path: Path, *, depth: DepthConvention
 ) -> None:
     # Each process writes its own file, so that two at once do no harm.
-    partial = atomic.partial_name(path)
-    try:
+    with atomic.replacing(path) as partial:
         # The newest file version, because it has checksums on its own structures.
         unique = dict.fromkeys(frames)
         with (
@@ -158,11 +156,6 @@ def _write_depth(
             for frame in unique:
                 _project_one(file, root, frame, depth)
                 bar.update()
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-    finally:
-        atomic.discard(partial)
 
 
 def _require_scans(root: Path, frames: Sequence[Frame]) -> None:

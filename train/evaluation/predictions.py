@@ -120,15 +120,14 @@ def saved(disparities: Iterable[Disparity], path: Path, *, count: int) -> Iterat
         path: Takes its name once all disparities have passed; ``read_disparities`` reads it.
         count: Number of disparities.
     """
-    aside = atomic.partial_name(path)
-    for number, disparity in enumerate(disparities):
-        if number == 0:
-            shape = (count, *disparity.shape)
-            file = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float32, shape=shape)
-        file[number] = disparity
-        yield disparity
-    file.flush()
-    aside.replace(path)
+    with atomic.replacing(path) as aside:
+        for number, disparity in enumerate(disparities):
+            if number == 0:
+                shape = (count, *disparity.shape)
+                file = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float32, shape=shape)
+            file[number] = disparity
+            yield disparity
+        file.flush()
 
 
 def read_disparities(path: Path, frames: Sequence[Frame]) -> NDArray[Any]:

@@ -136,7 +136,7 @@ def test_without_images_nothing_is_taken_back(
     for _ in range(2):
         result = repair(tmp_path / data, store)
         assert result.exit_code == 1
-        named = "no such folder" if data == "absent" else f"failed: {DRIVE_B} 0 l: no image"
+        named = "folder does not exist" if data == "absent" else f"failed: {DRIVE_B} 0 l: frame"
         assert named in result.output
         assert content(store) == before
 

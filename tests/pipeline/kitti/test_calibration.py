@@ -43,7 +43,9 @@ def test_arrays_are_read_only(calibrated: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(calibrated: Path, name: str) -> None:
     (calibrated / DATE / name).unlink()
-    with pytest.raises(CalibrationError, match=f"no calibration .*\n(.*\n)*.*where: .*{name}"):
+    with pytest.raises(
+        CalibrationError, match=f"calibration cannot be read .*\n(.*\n)*.*where: .*{name}"
+    ):
         read_calibration(calibrated, DATE)
 
 

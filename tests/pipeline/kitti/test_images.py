@@ -62,7 +62,7 @@ def test_every_truncation_is_noticed(tmp_path: Path, picture: np.ndarray, suffix
     end = len(data) - 13
     for length in [*range(1, 64), *range(64, end, 37), *range(end, len(data))]:
         path.write_bytes(data[:length])
-        with pytest.raises(ImageError, match="truncated|no PNG"):
+        with pytest.raises(ImageError, match="truncated|neither PNG"):
             read_image(path)
 
 
@@ -92,7 +92,7 @@ def test_a_flipped_bit_in_a_png_is_noticed(data: st.DataObject) -> None:
 def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_text("404: not found")
-    with pytest.raises(ImageError, match="is no PNG or JPEG"):
+    with pytest.raises(ImageError, match="is neither PNG nor JPEG"):
         read_image(path)
     with pytest.raises(ImageError, match="no complete PNG or JPEG header"):
         image_size(path)

@@ -10,7 +10,8 @@ import pytest
 
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.errors import CalibrationError, PoseError
-from xdistill.pipeline.kitti.frames import Camera, Frame, image_path, read_image
+from xdistill.pipeline.kitti.frames import Camera, Frame, image_path
+from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.kitti.oxts import camera_motion, read_pose, read_record
 from xdistill.pipeline.kitti.velodyne import project_scan, read_scan, scan_path
 
@@ -126,7 +127,7 @@ def test_a_missing_record_is_named(calibrated: Path, write_oxts: Write) -> None:
 
 
 def test_a_drive_without_records_is_named(calibrated: Path) -> None:
-    with pytest.raises(PoseError, match=f"what to do: fetch the oxts records of {A}"):
+    with pytest.raises(PoseError, match=f"what to do: download the oxts records of {A}"):
         read_pose(calibrated, A, 0)
 
 

@@ -90,7 +90,7 @@ def test_missing_frames_are_counted_by_drive(root: Path) -> None:
 
 
 def test_missing_frames_of_a_missing_root(tmp_path: Path) -> None:
-    with pytest.raises(KittiError, match="no such folder"):
+    with pytest.raises(KittiError, match="KITTI raw folder does not exist"):
         missing_frames(tmp_path / "none", [Frame(A, 0, "l")])
 
 

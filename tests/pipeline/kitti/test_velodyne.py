@@ -118,7 +118,7 @@ def test_the_two_conventions_hit_the_same_pixels(shared: Path) -> None:
 def test_a_scan_cut_short_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "0000000000.bin"
     path.write_bytes(bytes(length))
-    with pytest.raises(ScanError, match=f"a scan of {length} bytes\n.*multiple of 16"):
+    with pytest.raises(ScanError, match=f"the scan has {length} bytes\n.*multiple of 16"):
         read_scan(path)
 
 

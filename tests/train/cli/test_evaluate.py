@@ -254,7 +254,7 @@ def test_a_truncated_image_ends_with_its_name_and_no_json(run: Path) -> None:
     ("arguments", "said"),
     [
         (["--split", "none.txt"], "no split 'none.txt'"),
-        (["--split", "split.txt", "--data", "none"], "no such folder"),
+        (["--split", "split.txt", "--data", "none"], "raw folder does not exist"),
         (["--split", "split.txt", "--ground-truth", "disps.npy"], "is not readable"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_split_frame_that_is_not_there(data: Path, tmp_path: Path) -> None:
 def test_empty_split_and_missing_root(data: Path, tmp_path: Path) -> None:
     with pytest.raises(SplitError, match="empty"):
         find_triplets(data, write_split(tmp_path / "s.txt"))
-    with pytest.raises(KittiError, match="no such folder"):
+    with pytest.raises(KittiError, match="KITTI raw folder does not exist"):
         find_triplets(tmp_path / "absent", Selection(split="all"))
 
 

@@ -217,7 +217,7 @@ def test_frames_without_a_scan_are_counted_by_drive(root: Path, private_cache: P
 
 
 def test_a_missing_root_is_said(tmp_path: Path) -> None:
-    with pytest.raises(KittiError, match="no such folder"):
+    with pytest.raises(KittiError, match="KITTI raw folder does not exist"):
         prepare(tmp_path / "none")
 
 
