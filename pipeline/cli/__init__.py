@@ -1,0 +1,15 @@
+"""The commands of ``xd-pipeline``: one module each, which holds a command of its own name."""
+
+COMMANDS = {
+    "segment": "Run the teacher over KITTI.",
+    "regroup": "Merge the classes into groups.",
+    "info": "Summarise a store.",
+    "preview": "Draw a frame with its labels.",
+    "export": "Write labels as PNG files.",
+    "verify": "Check a store, and repair it.",
+    "score": "Compare a store with ground-truth labels.",
+    "teachers": "List, fetch and check teachers.",
+    "street": "Render a small KITTI raw to try things on.",
+    "demo": "Run the whole flow on the street.",
+}
+"""Each command's line in the list of commands."""

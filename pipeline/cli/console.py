@@ -1,5 +1,6 @@
-"""What every command does alike: defaults from xdistill.toml, errors, assumptions, progress."""
+"""What all commands share: defaults from xdistill.toml, assumptions, errors, common options."""
 
+import importlib
 import inspect
 import json
 import tomllib
@@ -11,19 +12,24 @@ import click
 from click.core import ParameterSource
 
 from xdistill.manifests.errors import ManifestError, XDistillError
+from xdistill.pipeline.cli import COMMANDS
 
 DEFAULTS_FILE = Path("xdistill.toml")
 DATA_VARIABLE = "XDISTILL_DATA"
+TABLES = (*COMMANDS, "check", "train", "eval")
+"""Commands that take defaults: those of xd-pipeline, ``teachers check``, xd-train and xd-eval."""
+SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
+"""Options that mean the same in every command that has them."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(click.Command):
-    """A click command that reads ``xdistill.toml``, says what it assumed, and reports errors.
+    """A click command that reads ``xdistill.toml``, prints what it assumes, and reports errors.
 
-    Keys at the top of the file are defaults for the option of that name in every command; a table
-    with the command's name (``[segment]``, ``[train]``) holds defaults for that command alone and
-    wins. A flag on the command line wins over both.
+    Keys at the top of the file are defaults of the option of that name in every command; a table
+    with the command's name (``[segment]``, ``[train]``) holds defaults of that command alone, which
+    take precedence. A flag on the command line takes precedence over both.
     """
 
     def make_context(
@@ -49,8 +55,26 @@ class Command(click.Command):
             raise _as_click(error) from None
 
     def unused(self, ctx: click.Context) -> Collection[str]:
-        """Parameters whose values this call does not use, so that nobody reads of them."""
+        """Parameters whose values this call does not use and therefore does not print."""
         return ()
+
+
+class Commands(click.Group):
+    """The commands of ``xd-pipeline``, listed without importing them so that help is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__package__}.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 def _as_click(error: XDistillError) -> click.ClickException:
@@ -64,11 +88,11 @@ def command_defaults(
 
     Args:
         command: The command.
-        group: The one it belongs to; a table of its name holds defaults for all its commands.
+        group: Its group; a table with the group's name holds defaults of all its commands.
 
     Raises:
-        ManifestError: The file is no TOML, has a key that no command knows, or a value of a form
-            that its option does not take.
+        ManifestError: The file is not TOML, has a key that no command knows, or a value that its
+            option does not take.
     """
     if not DEFAULTS_FILE.is_file():
         return {}
@@ -76,33 +100,25 @@ def command_defaults(
         content = tomllib.loads(DEFAULTS_FILE.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(
-            f"not a TOML file: {error}",
+            f"{DEFAULTS_FILE} is not valid TOML: {error}",
             where=DEFAULTS_FILE.absolute(),
-            remedy="mend the line named above",
+            remedy="fix the line named above",
         ) from error
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
     shared = {key: value for key, value in content.items() if key not in tables}
-    _refuse_unknown(shared.keys(), SHARED_KEYS, where="at the top level")
-    _refuse_unknown(tables.keys(), TABLES, where="as a table")
+    _refuse_unknown(shared.keys(), SHARED_KEYS, what="the top-level key")
+    _refuse_unknown(tables.keys(), TABLES, what="the table")
     own = tables.get(command.name or "", {})
     known = {_option_key(option): option for option in _options(command)}
-    _refuse_unknown(own.keys(), known.keys(), where=f"in [{command.name}]")
+    _refuse_unknown(own.keys(), known.keys(), what=f"in [{command.name}], the key")
     if isinstance(group, click.Group) and group.name in tables:
         members = {_option_key(item) for one in group.commands.values() for item in _options(one)}
-        _refuse_unknown(tables[group.name].keys(), members, where=f"in [{group.name}]")
+        _refuse_unknown(tables[group.name].keys(), members, what=f"in [{group.name}], the key")
         shared |= tables[group.name]
     chosen = {key: value for key, value in shared.items() if key in known} | own
     for key, value in chosen.items():
         _check_form(known[key], key, value)
     return {str(known[key].name): value for key, value in chosen.items()}
-
-
-SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
-"""Options that mean the same in several commands."""
-TABLES = (
-    "segment regroup info preview export verify score teachers check street demo train eval".split()
-)
-"""Commands that take defaults."""
 
 
 def _options(command: click.Command) -> Iterable[click.Option]:
@@ -114,12 +130,12 @@ def _option_key(option: click.Option) -> str:
     return max(option.opts, key=len).lstrip("-").replace("-", "_")
 
 
-def _refuse_unknown(found: Iterable[str], known: Iterable[str], *, where: str) -> None:
+def _refuse_unknown(found: Iterable[str], known: Iterable[str], *, what: str) -> None:
     known = sorted(known)
     for key in found:
         if key not in known:
             raise ManifestError(
-                f"unknown key {key!r} {where}",
+                f"{what} {key!r} is unknown",
                 expected=f"one of {', '.join(known)}",
                 where=DEFAULTS_FILE.absolute(),
                 remedy="correct or remove the key",
@@ -127,9 +143,9 @@ def _refuse_unknown(found: Iterable[str], known: Iterable[str], *, where: str) -
 
 
 def _check_form(option: click.Option, key: str, value: Any) -> None:
-    """Lists for options that may be repeated, and values that click can convert."""
+    """Require a list for an option that may be repeated, and values that click can convert."""
     kinds: tuple[type, ...] = (str,)
-    expected = "a list of texts" if option.multiple else "text"
+    expected = "a list of strings" if option.multiple else "a string"
     if option.is_flag:
         kinds, expected = (bool,), "true or false"
     elif isinstance(option.type, click.types.IntParamType):
@@ -145,15 +161,15 @@ def _check_form(option: click.Option, key: str, value: Any) -> None:
     texts = [str(item) for item in values]
     example = json.dumps(texts if option.multiple else " ".join(texts))
     raise ManifestError(
-        f"{key} = {json.dumps(value, default=str)}",
+        f"{key} = {json.dumps(value, default=str)} is not {expected}",
         expected=expected,
         where=DEFAULTS_FILE.absolute(),
-        remedy=f"write {key} = {example}" if "text" in expected else f"correct {key}",
+        remedy=f"write {key} = {example}" if "string" in expected else f"correct {key}",
     )
 
 
 def _assumptions(ctx: click.Context, *, without: Collection[str]) -> Iterable[str]:
-    """Every value of a path-like or name-like option that the user did not type."""
+    """Every option's value that the user did not type, and where it comes from."""
     origins = {
         ParameterSource.DEFAULT: "",
         ParameterSource.DEFAULT_MAP: f" ({DEFAULTS_FILE})",
@@ -168,7 +184,7 @@ def _assumptions(ctx: click.Context, *, without: Collection[str]) -> Iterable[st
 
 
 def data_option(function: Function) -> Function:
-    """``--data``: the KITTI raw root; ./kitti or XDISTILL_DATA unless given."""
+    """``--data``: the KITTI raw root, by default XDISTILL_DATA or ./kitti."""
     return click.option(
         "--data",
         type=click.Path(path_type=Path),
@@ -180,7 +196,7 @@ def data_option(function: Function) -> Function:
 
 
 def store_option(function: Function) -> Function:
-    """``--store``: the label store; ./labels.zarr unless given."""
+    """``--store``: the label store, by default ./labels.zarr."""
     return click.option(
         "--store",
         type=click.Path(path_type=Path),
@@ -191,7 +207,7 @@ def store_option(function: Function) -> Function:
 
 
 def examples(*lines: str) -> Callable[[Function], Function]:
-    """Append an ``Examples:`` block to a command's help, kept as typed."""
+    """Append an ``Examples:`` block to a command's help, unwrapped."""
 
     def decorate(function: Function) -> Function:
         block = "\n".join(f"  {line}" for line in lines)

@@ -1,5 +1,6 @@
 """What all commands do alike: xdistill.toml, assumptions, and errors without a traceback."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -62,18 +63,24 @@ def test_the_environment_names_the_data(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("tacher = 'x'", "unknown key 'tacher'"),
-        ("[segmint]\nx = 1", "unknown key 'segmint'"),
-        ("[segment]\nbatchsize = 1", "unknown key 'batchsize' in [segment]"),
-        ("teacher = ", "not a TOML file"),
-        ("data = 3", "data = 3\n  expected: text"),
+        ("tacher = 'x'", "the top-level key 'tacher' is unknown"),
+        ("[segmint]\nx = 1", "the table 'segmint' is unknown"),
+        ("[segment]\nbatchsize = 1", "in [segment], the key 'batchsize' is unknown"),
+        ("teacher = ", "xdistill.toml is not valid TOML"),
+        ("data = 3", "data = 3 is not a string\n  expected: a string"),
         ("teacher = true", "teacher = true"),
         ("teacher = 2026-01-01", "teacher = "),
-        ("[segment]\nbatch_size = 1.5", "batch_size = 1.5\n  expected: a whole number"),
-        ("[segment]\nbatch_size = [1]", "batch_size = [1]\n  expected: a whole number"),
+        (
+            "[segment]\nbatch_size = 1.5",
+            "batch_size = 1.5 is not a whole number\n  expected: a whole number",
+        ),
+        (
+            "[segment]\nbatch_size = [1]",
+            "batch_size = [1] is not a whole number\n  expected: a whole number",
+        ),
         ("[segment]\ndrive = '0013'", 'what to do: write drive = ["0013"]'),
-        ("[segment]\ndrive = [0.5]", "expected: a list of texts"),
-        ("[segment]\nplan = 3", "plan = 3\n  expected: true or false"),
+        ("[segment]\ndrive = [0.5]", "expected: a list of strings"),
+        ("[segment]\nplan = 3", "plan = 3 is not true or false\n  expected: true or false"),
     ],
 )
 def test_a_wrong_defaults_file_is_refused(text: str, named: str) -> None:
@@ -101,3 +108,28 @@ def test_a_users_mistake_has_no_traceback() -> None:
 def test_a_defect_of_ours_keeps_its_traceback() -> None:
     result = CliRunner().invoke(command, ["--fail", "defect"])
     assert isinstance(result.exception, RuntimeError)
+
+
+def test_every_command_has_its_table_and_every_shared_key_several_commands() -> None:
+    from xdistill.pipeline.cli.main import main
+    from xdistill.train.cli.evaluate import main as evaluate
+    from xdistill.train.cli.train import main as train
+
+    def all_commands(group: click.Group) -> Iterator[click.Command]:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            found = group.get_command(context, name)
+            assert found is not None and found.name == name
+            yield found
+            if isinstance(found, click.Group):
+                yield from all_commands(found)
+
+    commands = [*all_commands(main), train, evaluate]
+    options = {
+        str(one.name): {max(item.opts, key=len).lstrip("-") for item in one.params}
+        for one in commands
+        if isinstance(one, click.Group) or any(isinstance(p, click.Option) for p in one.params)
+    }
+    assert set(options) == set(console.TABLES)
+    for key in console.SHARED_KEYS:
+        assert sum(key in found for found in options.values()) > 1, key

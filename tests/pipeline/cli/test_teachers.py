@@ -62,7 +62,7 @@ def test_check_takes_the_files_defaults(tmp_path: Path, monkeypatch: pytest.Monk
         defaults.write_text(f"[{table}]\nbatch_size = 3\n")
         answer = CliRunner().invoke(teachers, ["check", "pidnet-s"])
         assert answer.exit_code == 1
-        assert f"unknown key 'batch_size' in [{table}]" in answer.stderr
+        assert f"in [{table}], the key 'batch_size' is unknown" in answer.stderr
 
 
 def test_help_lists_the_engines() -> None:
