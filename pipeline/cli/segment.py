@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,12 @@ import click
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.cli.teacher_options import choose, teacher_options
-from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
 
 if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Frame
     from xdistill.pipeline.labelling.plan import Plan
-    from xdistill.pipeline.labelling.segment import Outcome
-    from xdistill.pipeline.store import LabelStore
-    from xdistill.pipeline.store.leases import Locking
-    from xdistill.teachers.protocol import Teacher
-    from xdistill.teachers.spec import TeacherSpec
+    from xdistill.pipeline.labelling.segment import Labelling
+    from xdistill.pipeline.labelling.shards import Outcome
 
 
 @click.command("segment", cls=console.Command)
@@ -32,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--drive", "drives", multiple=True, help="Drive to label; may be repeated.")
 @click.option(
     "--camera",
-    type=click.Choice(list(CAMERA_CHOICES)),
+    type=click.Choice(["l", "r", "both"]),
     default="l",
     show_default=True,
     help="l is image_02, r is image_03; a split's own column wins.",
@@ -44,7 +40,7 @@ if TYPE_CHECKING:
     help="Frames the teacher sees at once (1 unless given).",
 )
 @click.option("--part", help="Share i/n of the shards, for job arrays.")
-@click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print the plan and stop.")
 @click.option("--dask-workers", type=click.IntRange(min=1), help="Run on N local processes.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")
 @console.examples(
@@ -67,161 +63,83 @@ def segment(
 ) -> None:
     """Run the teacher over KITTI, once, into a label store.
 
-    Does only what is missing: run it again after an interruption, or with a larger split. Frames
-    that cannot be read are named at the end (exit status 1) and tried again by the next run.
+    Labels only what is missing: run it again after an interruption, or with a larger split.
+    Frames that cannot be read are listed at the end (exit status 1) and retried by the next run.
     """
-    from xdistill.pipeline.labelling.plan import make_plan, select_part
-    from xdistill.pipeline.labelling.segment import Outcome
+    from xdistill.pipeline.labelling.plan import make_plan, open_existing, select_part
+    from xdistill.pipeline.labelling.segment import Labelling
+    from xdistill.pipeline.labelling.shards import Outcome
 
     if dask and dask_workers:
-        raise click.UsageError("--dask and --dask-workers exclude each other: give one of them")
-    choice = choose(**teacher)
-    frames = select_frames(data, split=split, drives=drives, camera=camera)
-    existing = open_existing(store)
-    arrays = ("classes", "confidence") if teacher["confidence"] else ("classes",)
-    plan = make_plan(data, frames, store=existing, arrays=arrays)
+        raise click.UsageError("--dask and --dask-workers are mutually exclusive")
+    spec = choose(**teacher)
+    frames = _requested(data, split=split, drives=drives, camera=camera)
+    arrays = ("classes", "confidence") if spec.settings.confidence else ("classes",)
+    plan = make_plan(data, frames, store=open_existing(store), arrays=arrays)
     share = replace(plan, tasks=select_part(plan.tasks, part))
     click.echo(_plan_text(share, part))
     if only_plan and share.tasks:
         click.echo(f"next: the same command without --plan writes them to {store}")
         return
+    labelling = Labelling(
+        data=data,
+        store=store,
+        teacher=spec,
+        tasks=share.tasks,
+        batch_size=batch_size,
+        # Shares of a job array never meet in a shard: they can do without locks.
+        locking="if available" if part else "required",
+    )
     outcome = Outcome()
     if not only_plan:
-        run = _Run(data=data, store=store, share=share, outcome=outcome, batch=batch_size)
-        # Shares of a job array never meet in a shard: they can do without locks.
-        locking: Locking = "if available" if part else "required"
-        run.start(choice, existing, at=dask or dask_workers, locking=locking)
-    _finish(plan, share, store, outcome, part=part)
+        _run(labelling, outcome, at=dask or dask_workers)
+    _finish(plan, labelling, outcome, part=part)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Run:
-    """One run of what is left of a share, in this process or on a cluster."""
+def _requested(
+    data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
+) -> "list[Frame]":
+    """The frames of a split, of the named drives, or everything found."""
+    from xdistill.pipeline.kitti.frames import CAMERAS, find_frames
+    from xdistill.pipeline.kitti.splits import load_split, require_frames
 
-    data: Path
-    store: Path
-    share: "Plan"
-    outcome: "Outcome"
-    batch: int
+    if split and drives:
+        raise click.UsageError("--split and --drive are mutually exclusive")
+    if split:
+        frames = load_split(split)
+        require_frames(data, frames)
+        return frames
+    cameras = [name for name in CAMERAS if camera in (name, "both")]
+    return find_frames(data, drives=drives or None, cameras=cameras)
 
-    def start(
-        self,
-        choice: "TeacherSpec",
-        existing: "LabelStore | None",
-        *,
-        at: str | int | None,
-        locking: "Locking",
-    ) -> None:
-        """Load the teacher, compare it with the store's own, and label what is left."""
-        from xdistill.pipeline.store import LabelStore
 
-        teacher = choice.load()
-        made_by: Any = {"teacher": teacher.record, "fingerprint": teacher.fingerprint}
-        if existing is not None:
-            existing.require_teacher(**made_by)
-        if not self.share.tasks:
-            return
-        # A store is bound to the settings that it was made with: none for those that fail.
-        for size in sorted({task.size for task in self.share.tasks}):
-            teacher.check_size(*size)
-        target = LabelStore.open_for_writing(self.store, **made_by, locking=locking)
-        with progress(total=self.share.pending, unit="frame") as bar:
-            if at:
-                self.on_cluster(choice, at=at, locking=locking, bar=bar)
-            else:
-                self.here(target, teacher, bar)
+def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) -> None:
+    """Label in this process, or on the Dask cluster or local processes named by ``at``."""
+    teacher = labelling.load_teacher()
+    if not labelling.tasks:
+        return
+    store = labelling.open_store(teacher)
+    with progress(total=labelling.frames, unit="frame") as bar, _interruptible(outcome):
+        if at:
+            from xdistill.pipeline.labelling.cluster import connect, label_on
 
-    def here(self, store: "LabelStore", teacher: "Teacher", bar: Any) -> None:
-        from xdistill.pipeline.labelling.segment import segment as label
-
-        with _told_when_interrupted(self.outcome):
-            label(
-                self.data,
-                store,
-                teacher=teacher,
-                tasks=self.share.tasks,
-                outcome=self.outcome,
-                batch_size=self.batch,
-                advance=bar.update,
-            )
-
-    def on_cluster(
-        self, choice: "TeacherSpec", *, at: str | int, locking: "Locking", bar: Any
-    ) -> None:
-        from xdistill.pipeline.labelling.cluster import connect, segment_on
-
-        with _told_when_interrupted(self.outcome), connect(at) as client:
-            segment_on(
-                client,
-                self.data,
-                self.store,
-                teacher=choice,
-                tasks=self.share.tasks,
-                outcome=self.outcome,
-                batch_size=self.batch,
-                locking=locking,
-                advance=bar.update,
-            )
+            with connect(at) as client:
+                label_on(client, labelling, outcome=outcome, advance=bar.update)
+        else:
+            labelling.label(store, teacher, outcome=outcome, advance=bar.update)
 
 
 @contextmanager
-def _told_when_interrupted(outcome: "Outcome") -> Iterator[None]:
-    """Ctrl-C ends with a line instead of a traceback; what is finished was committed."""
+def _interruptible(outcome: "Outcome") -> Iterator[None]:
+    """End with a line instead of a traceback at Ctrl-C; finished frames were committed."""
     try:
         yield
     except KeyboardInterrupt:
         note(
             f"interrupted: {outcome.labelled} frames were labelled and are kept; "
-            "the same command goes on with the rest"
+            "the same command resumes with the rest"
         )
         sys.exit(130)
-
-
-def open_existing(store: Path) -> "LabelStore | None":
-    """The store as it is; None where there is none yet: no such path, or an empty folder.
-
-    Raises:
-        LabelStoreError: Something else is there, or a damaged store.
-    """
-    from xdistill.pipeline.store import LabelStore, LabelStoreError
-    from xdistill.pipeline.store.errors import CorruptLabelsError
-    from xdistill.pipeline.store.format import DOCUMENT, repair_remedy
-
-    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
-        return None
-    found = "a file" if store.is_file() else "a folder of something else than labels"
-    try:
-        if (store / DOCUMENT).is_file():
-            return LabelStore.open(store)
-    except CorruptLabelsError:
-        found = f"a {DOCUMENT} that no label store has, or a damaged one"
-    raise LabelStoreError(
-        found,
-        expected="a label store, an empty folder or a new path",
-        where=store.absolute(),
-        remedy=f"give --store another path; if this was a label store, {repair_remedy(store)}",
-    )
-
-
-def select_frames(
-    data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
-) -> "list[Frame]":
-    """The frames of a split, of named drives, or everything found.
-
-    Raises:
-        MissingFrameError: The split names frames that are not there.
-        UsageError: Both a split and drives were given.
-    """
-    from xdistill.pipeline.kitti.frames import find_frames
-    from xdistill.pipeline.kitti.splits import load_split, require_frames
-
-    if split and drives:
-        raise click.UsageError("--split and --drive exclude each other: give one of them")
-    if split:
-        frames = load_split(split)
-        require_frames(data, frames)
-        return frames
-    return find_frames(data, drives=drives or None, cameras=CAMERA_CHOICES[camera])
 
 
 def _plan_text(share: "Plan", part: str | None) -> str:
@@ -237,15 +155,14 @@ def _plan_text(share: "Plan", part: str | None) -> str:
     return "\n".join(lines)
 
 
-def _finish(
-    plan: "Plan", share: "Plan", store: Path, outcome: "Outcome", *, part: str | None
-) -> None:
-    """Say what was done and what comes next; exit status 1 where frames failed."""
+def _finish(plan: "Plan", labelling: "Labelling", outcome: "Outcome", *, part: str | None) -> None:
+    """Print what was done and what comes next; exit status 1 where frames failed."""
+    store = labelling.store
     for frame, reason in sorted(outcome.failures.items()):
         click.echo(f"failed: {frame}: {reason}")
     if not plan.tasks:
         click.echo(f"nothing to do: all {plan.requested} frames are in {store}")
-    elif not share.tasks:
+    elif not labelling.tasks:
         click.echo(f"nothing to do: all frames of part {part} are in {store}")
     else:
         click.echo(
@@ -255,9 +172,9 @@ def _finish(
     if outcome.left_to_others:
         click.echo(f"left {outcome.left_to_others} frames to another running process")
     if outcome.failures:
-        click.echo("next: mend or remove the frames above, and run the same command again")
+        click.echo("next: fix or remove the frames above, and run the same command again")
         sys.exit(1)
-    if len(share.tasks) < len(plan.tasks):
+    if len(labelling.tasks) < len(plan.tasks):
         click.echo(f"this was part {part}; the next step waits for the other parts")
     else:
         click.echo(f"next: xd-pipeline regroup --store {store} --scheme 4")

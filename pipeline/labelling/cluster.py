@@ -1,32 +1,29 @@
-"""The shard tasks of ``segment`` on Dask distributed: local processes or an existing cluster."""
+"""A labelling on Dask distributed: local processes or an existing cluster."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, cast
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import Advance, unshown, usable_cores
-from xdistill.pipeline.labelling.plan import Task
-from xdistill.pipeline.labelling.segment import Outcome, segment
-from xdistill.pipeline.store import LabelStore
-from xdistill.pipeline.store.leases import Locking
+from xdistill.pipeline.labelling.segment import Labelling
+from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.teachers.protocol import Teacher
 from xdistill.teachers.spec import TeacherSpec
 
 CONNECT_TIMEOUT = "30s"
 WORKER_DEATHS = 5
-"""Dead workers that a shard survives among local processes; it resumes at its last commit. The
-scheduler of an existing cluster has its own bound, ``distributed.scheduler.allowed-failures``."""
+"""Dead workers that a shard survives among local processes; it resumes at its last commit. An
+existing cluster's scheduler sets its own limit, ``distributed.scheduler.allowed-failures``."""
 
 _teacher_in_use = threading.Lock()
-"""One task at a time in a worker process: a teacher need not bear several threads."""
+"""One shard at a time in a worker process: not every teacher is thread-safe."""
 
 
 class ClusterError(XDistillError, RuntimeError):
-    """Dask is missing, cannot be reached, or lost its workers."""
+    """Dask is missing, out of reach, or lost its workers."""
 
 
 @contextmanager
@@ -37,7 +34,7 @@ def connect(at: str | int) -> Iterator[Any]:
         at: Address of a running scheduler, or the number of local processes to start.
 
     Raises:
-        ClusterError: Dask is not installed, or nobody answers at the address.
+        ClusterError: Dask is not installed, or no scheduler answers at the address.
     """
     try:
         from distributed import Client
@@ -45,7 +42,7 @@ def connect(at: str | int) -> Iterator[Any]:
         raise ClusterError(
             "Dask is not installed",
             expected="the extra `cluster`",
-            remedy="pip install 'xdistill[cluster]'",
+            remedy="run pip install 'xdistill[cluster]'",
         ) from error
     if isinstance(at, int):
         with _local_cluster(at) as local, Client(local) as client:
@@ -66,12 +63,12 @@ def connect(at: str | int) -> Iterator[Any]:
 
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[Any]:
-    """Worker processes that divide the cores among them."""
+    """Worker processes that divide this machine's cores."""
     import dask
     from distributed import LocalCluster
 
-    # Dask starts workers with a single thread for numerical libraries, unless told otherwise
-    # before they start; a worker here runs one task, whose network may use its share of cores.
+    # By default Dask gives numerical libraries one thread a worker. A worker here runs one shard,
+    # whose network may use its share of the cores.
     threads = max(1, usable_cores() // workers)
     environ = "distributed.nanny.pre-spawn-environ"
     settings = {
@@ -86,89 +83,61 @@ def _local_cluster(workers: int) -> Iterator[Any]:
         yield local
 
 
-def segment_on(
-    client: Any,
-    root: Path,
-    store: Path,
-    *,
-    teacher: TeacherSpec,
-    tasks: Sequence[Task],
-    outcome: Outcome,
-    batch_size: int = 1,
-    locking: Locking = "required",
-    advance: Advance = unshown,
+def label_on(
+    client: Any, labelling: Labelling, *, outcome: Outcome, advance: Advance = unshown
 ) -> None:
-    """Label the tasks on a cluster; the store ends up the same as by ``segment``.
+    """Label on a cluster; the store ends up the same as by ``Labelling.label``.
 
     Every worker process loads the teacher once and labels one shard at a time, whatever its
-    number of threads. A worker that dies costs at most its shard: Dask hands the task to another,
-    which does what is not committed yet. What a teacher or store reports ends the run at once.
+    number of threads. A worker that dies costs at most its shard: Dask gives the shard to another,
+    which labels what is not committed yet. An error of the teacher or the store ends the run.
 
     Args:
         client: From ``connect``. Workers see the same data and store paths as this process.
-        root: KITTI raw root.
-        store: Path of the store, created already.
-        teacher: What to load on the workers, which may have been started in another folder.
-        tasks: From ``plan.make_plan``.
-        outcome: Receives the counts and failures as tasks finish.
-        batch_size: Frames the teacher sees at once.
-        locking: As in ``LabelStore.open_for_writing``.
-        advance: Called with the number of frames finished, for progress.
+        labelling: What to label; its store exists.
+        outcome: Receives the counts and failures as shards finish.
+        advance: Receives the number of frames just finished.
 
     Raises:
-        ClusterError: A task lost its worker again and again.
-        XDistillError: What the teacher or the store reported on a worker.
+        ClusterError: A shard lost its worker again and again.
+        XDistillError: The teacher or the store reported it on a worker.
     """
     from distributed import as_completed
 
-    same = root.absolute(), store.absolute(), teacher.absolute(), batch_size, locking
-    futures = {client.submit(_run_task, task, *same, retries=0, pure=False): task for task in tasks}
+    futures = {
+        client.submit(_label_shard, shard, retries=0, pure=False): shard
+        for shard in labelling.by_shard()
+    }
     for future in as_completed(futures):
-        _merge(outcome, _result(future, futures[future]))
-        advance(len(futures[future].frames))
+        shard = futures[future]
+        outcome.add(_result(future, shard))
+        advance(shard.frames)
 
 
-def _result(future: Any, task: Task) -> Outcome:
+def _result(future: Any, shard: Labelling) -> Outcome:
     from distributed import KilledWorker
 
     try:
         result = cast(Outcome | XDistillError, future.result())
     except KilledWorker as error:
+        (task,) = shard.tasks
         raise ClusterError(
             f"the workers died on shard {task.shard} of {task.sequence}",
             expected="workers with enough memory for the teacher",
-            remedy="give workers more memory or use fewer; the same command goes on",
+            remedy="give workers more memory or use fewer; the same command resumes",
         ) from error
     if isinstance(result, XDistillError):
         raise result
     return result
 
 
-def _merge(outcome: Outcome, part: Outcome) -> None:
-    outcome.labelled += part.labelled
-    outcome.failures |= part.failures
-    outcome.left_to_others += part.left_to_others
-
-
-def _run_task(
-    task: Task,
-    root: Path,
-    store: Path,
-    spec: TeacherSpec,
-    batch_size: int,
-    locking: Locking,
-) -> Outcome | XDistillError:
-    """One shard on a worker; an error to report is a result, which Dask logs no traceback of."""
+def _label_shard(shard: Labelling) -> Outcome | XDistillError:
+    """One shard on a worker; an error to report is a result, for which Dask logs no traceback."""
     outcome = Outcome()
     try:
         with _teacher_in_use:
-            teacher = _worker_teacher(spec)
-            labels = LabelStore.open_for_writing(
-                store, teacher=teacher.record, fingerprint=teacher.fingerprint, locking=locking
-            )
-            segment(
-                root, labels, teacher=teacher, tasks=[task], outcome=outcome, batch_size=batch_size
-            )
+            teacher = _worker_teacher(shard.teacher)
+            shard.label(shard.open_store(teacher), teacher, outcome=outcome)
     except XDistillError as error:
         return error
     return outcome
@@ -176,5 +145,5 @@ def _run_task(
 
 @lru_cache(maxsize=1)
 def _worker_teacher(spec: TeacherSpec) -> Teacher:
-    """The teacher of this worker process, loaded by its first task under ``_teacher_in_use``."""
+    """The teacher of this worker process, loaded for its first shard under ``_teacher_in_use``."""
     return spec.load()

@@ -10,7 +10,9 @@ from typing import NamedTuple, Protocol, TypeVar
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size
-from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
+from xdistill.pipeline.store.errors import CorruptLabelsError
+from xdistill.pipeline.store.format import DOCUMENT, repair_remedy
 
 BYTES_PER_PIXEL = 0.026
 """Compressed size of real label maps: 12 KB a frame of 1242x375 (docs/store.md)."""
@@ -70,6 +72,28 @@ class Plan:
             sum(len(task.frames) * task.size[0] * task.size[1] for task in self.tasks)
             * BYTES_PER_PIXEL
         )
+
+
+def open_existing(store: Path) -> LabelStore | None:
+    """Open the store for reading; None for a new path or an empty folder.
+
+    Raises:
+        LabelStoreError: The path holds something else, or a damaged store.
+    """
+    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
+        return None
+    found = f"{store} is a file" if store.is_file() else f"{store} is no label store's folder"
+    try:
+        if (store / DOCUMENT).is_file():
+            return LabelStore.open(store)
+    except CorruptLabelsError:
+        found = f"{store / DOCUMENT} is damaged, or not that of a label store"
+    raise LabelStoreError(
+        found,
+        expected="a label store, an empty folder or a new path",
+        where=store.absolute(),
+        remedy=f"give --store another path; if this was a label store, {repair_remedy(store)}",
+    )
 
 
 def make_plan(

@@ -17,7 +17,8 @@ from xdistill.pipeline.kitti.frames import Frame, require_root
 from xdistill.pipeline.kitti.splits import missing_frames
 from xdistill.pipeline.labelling.plan import Task, done_frames
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
-from xdistill.pipeline.labelling.segment import Outcome, segment
+from xdistill.pipeline.labelling.segment import segment
+from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.pipeline.store.shard import Labels
 from xdistill.pipeline.store.verify import VerifyReport

@@ -1,65 +1,118 @@
-"""The teacher over KITTI, once: decode, label and write overlapped, one shard at a time."""
+"""The teacher over KITTI, once: decoding, labelling and writing overlap, one shard at a time."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 
-from xdistill.grouping.classes import CONFIDENCE_LEVELS, IGNORE_INDEX, cityscapes
+from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.kitti.errors import ImageError, MissingFrameError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
-from xdistill.pipeline.labelling.plan import Task, done_frames
-from xdistill.pipeline.store import LabelArray, LabelStore
+from xdistill.pipeline.labelling.plan import Task, open_existing
+from xdistill.pipeline.labelling.shards import Outcome, Shard, Shards
+from xdistill.pipeline.store import LabelStore
+from xdistill.pipeline.store.leases import Locking
 from xdistill.teachers.protocol import FrameLabelError, Prediction, Teacher, TeacherError
+from xdistill.teachers.spec import TeacherSpec
 
 DECODE_THREADS = 2
 READ_AHEAD = 8
 """Decoded frames held ready: enough to hide the disk, few enough to bound memory."""
 
-Image = NDArray[np.uint8]
+Image = UInt8[np.ndarray, "height width 3"]
 Batch = Sequence[tuple[Frame, Image | XDistillError]]
 
 
-@dataclass(kw_only=True, slots=True)
-class Outcome:
-    """What a run did; it grows while the run goes on, so that an interrupted one can report."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labelling:
+    """Frames to label, the teacher and the store: one value, here and on every worker."""
 
-    labelled: int = 0
-    failures: dict[Frame, str] = field(default_factory=dict)
-    """Frames that could not be labelled, with the reason."""
-    left_to_others: int = 0
-    """Frames whose shard another running process holds."""
+    data: Path
+    """KITTI raw root."""
+    store: Path
+    """Label store, made by the first run."""
+    teacher: TeacherSpec
+    """The teacher to load."""
+    tasks: tuple[Task, ...]
+    """Shards with the frames to label; see ``plan.make_plan``."""
+    batch_size: int = 1
+    """Frames the teacher sees at once."""
+    locking: Locking = "required"
+    """As ``LabelStore.open_for_writing`` takes it."""
 
+    @property
+    def frames(self) -> int:
+        """Frames to label."""
+        return sum(len(task.frames) for task in self.tasks)
 
-@dataclass(kw_only=True, slots=True)
-class _Shard:
-    """Labels of one shard on their way to the store, and the lease on it."""
+    def by_shard(self) -> list[Self]:
+        """One labelling per shard, with absolute paths, for processes in another folder."""
+        whole = replace(
+            self,
+            data=self.data.absolute(),
+            store=self.store.absolute(),
+            teacher=self.teacher.absolute(),
+        )
+        return [replace(whole, tasks=(task,)) for task in self.tasks]
 
-    task: Task
-    lease: ExitStack
-    """The writer frees it after the commit."""
-    wanted: Sequence[Frame]
-    """Frames to label."""
-    left: int
-    """Frames that are not finished yet."""
-    classes: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    confidence: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    failures: dict[Frame, str] = field(default_factory=dict)
+    def load_teacher(self) -> Teacher:
+        """Load the teacher and check that it fits the store and the frames; nothing is written.
+
+        Raises:
+            TeacherError: The teacher cannot be loaded, or not label frames of these sizes.
+            FetchError: Its published weights could not be downloaded.
+            LabelStoreError: The store was made by another teacher, or is no label store.
+        """
+        teacher = self.teacher.load()
+        store = open_existing(self.store)
+        if store is not None:
+            store.require_teacher(teacher=teacher.record, fingerprint=teacher.fingerprint)
+        # A store is bound to the settings that it was made with: none for those that fail.
+        for size in sorted({task.size for task in self.tasks}):
+            teacher.check_size(*size)
+        return teacher
+
+    def open_store(self, teacher: Teacher) -> LabelStore:
+        """Open the store for writing, creating it if there is none.
+
+        Raises:
+            LabelStoreError: It was made by another teacher, or cannot be written.
+        """
+        return LabelStore.open_for_writing(
+            self.store,
+            teacher=teacher.record,
+            fingerprint=teacher.fingerprint,
+            locking=self.locking,
+        )
+
+    def label(
+        self, store: LabelStore, teacher: Teacher, *, outcome: Outcome, advance: Advance = unshown
+    ) -> None:
+        """Label the frames in this process; see ``segment``."""
+        segment(
+            self.data,
+            store,
+            teacher=teacher,
+            tasks=self.tasks,
+            outcome=outcome,
+            batch_size=self.batch_size,
+            advance=advance,
+        )
 
 
 def segment(
-    root: Path,
+    data: Path,
     store: LabelStore,
     *,
     teacher: Teacher,
@@ -70,19 +123,18 @@ def segment(
 ) -> None:
     """Label the frames of the tasks and commit them shard by shard.
 
-    While the teacher works on one frame, the next ones are decoded and the previous shard is
-    written. Whatever ends the run early, the finished frames of the open shard are committed
-    first; after a kill, at most that one shard is done again (with a teacher that takes several
-    calls at once, at most one for each of them).
+    While the teacher labels one frame, the next ones are decoded and the previous shard is
+    written. Whatever ends the run early, the finished frames of open shards are committed first;
+    a kill costs at most one shard for each call that the teacher takes at once.
 
     Args:
-        root: KITTI raw root.
+        data: KITTI raw root.
         store: Opened for writing with this teacher's fingerprint.
         teacher: Maps RGB frames to train ids.
-        tasks: What to do; see ``plan.make_plan``.
+        tasks: What to label; see ``plan.make_plan``.
         outcome: Receives the counts and failures.
         batch_size: Frames the teacher sees at once.
-        advance: Called with the number of frames finished, for progress.
+        advance: Receives the number of frames just finished.
 
     Raises:
         LabelStoreError: The store cannot be written.
@@ -92,143 +144,27 @@ def segment(
     with (
         ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as decoder,
         ThreadPoolExecutor(calls, thread_name_prefix="label") as labeller,
-        _Writer(store, outcome) as writer,
+        Shards(store, outcome=outcome, advance=advance) as shards,
     ):
-        shards = _OpenShards(store, outcome=outcome, advance=advance)
         batches = (
             (shard, batch)
-            for shard in shards.take(tasks)
-            for batch in _batches(_decoded(root, shard.wanted, decoder), batch_size)
+            for shard in shards.open(tasks)
+            for batch in _batches(_decoded(data, shard.wanted, decoder), batch_size)
         )
         label = partial(_label, teacher=teacher)
-        # Closed before what is open is committed: no call may still add to it then.
-        with (
-            shards.committed_by(writer),
-            closing(_side_by_side(label, batches, labeller, calls=calls)) as labelled,
-        ):
+        # Closed before the open shards are committed: no call may still add to them then.
+        with closing(_side_by_side(label, batches, labeller, calls=calls)) as labelled:
             for shard, batch in labelled:
-                shards.finish(shard, len(batch), writer)
-
-
-class _OpenShards:
-    """Shards whose lease is held, oldest first."""
-
-    def __init__(self, store: LabelStore, *, outcome: Outcome, advance: Advance) -> None:
-        self.open: deque[_Shard] = deque()
-        self._store = store
-        self._outcome = outcome
-        self._advance = advance
-
-    def take(self, tasks: Sequence[Task]) -> Iterator[_Shard]:
-        """Open one after another, each when it is asked for; those of others are passed over."""
-        for task in tasks:
-            with ExitStack() as lease:
-                array = _arrays(self._store, task)
-                held = lease.enter_context(array.lease(task.shard))
-                wanted = _still_wanted(self._store, task) if held else ()
-                self._outcome.left_to_others += 0 if held else len(task.frames)
-                self._advance(len(task.frames) - len(wanted))
-                if not wanted:
-                    continue
-                shard = _Shard(task=task, wanted=wanted, left=len(wanted), lease=lease.pop_all())
-            self.open.append(shard)
-            yield shard
-
-    def finish(self, shard: _Shard, frames: int, writer: "_Writer") -> None:
-        """Count frames of the oldest shard as finished, and commit it once all of them are."""
-        self._advance(frames)
-        shard.left -= frames
-        if not shard.left:
-            writer.submit(self.open.popleft())
-
-    @contextmanager
-    def committed_by(self, writer: "_Writer") -> Iterator[None]:
-        """Commit what is open at the end, in order, even where one of them cannot be written."""
-        try:
-            yield
-        finally:
-            with ExitStack() as rest:
-                for shard in reversed(self.open):
-                    rest.callback(writer.submit, shard)
-
-
-class _Writer:
-    """Commits shards on one thread, at most one shard behind the teacher."""
-
-    def __init__(self, store: LabelStore, outcome: Outcome) -> None:
-        self._store = store
-        self._outcome = outcome
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self._writing: Future[None] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        try:
-            self._wait()
-        finally:
-            self._pool.shutdown()
-
-    def submit(self, shard: _Shard) -> None:
-        """Wait for the shard before, then commit this one in the background."""
-        try:
-            self._wait()
-        except BaseException:
-            shard.lease.close()
-            raise
-        self._writing = self._pool.submit(self._commit, shard)
-
-    def _wait(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
-
-    def _commit(self, shard: _Shard) -> None:
-        task = shard.task
-        with shard.lease:
-            array = _arrays(self._store, task)
-            failed = {frame.index for frame in shard.failures}
-            news = failed - set(array.failed().nonzero()[0].tolist())
-            if shard.confidence:
-                self._store.ensure_array(
-                    task.sequence,
-                    "confidence",
-                    length=task.length,
-                    size=task.size,
-                    values=CONFIDENCE_LEVELS,
-                    attributes={},
-                ).write_shard(task.shard, shard.confidence)
-            if shard.classes or news:
-                array.write_shard(task.shard, shard.classes, failed=failed)
-        self._outcome.labelled += len(shard.classes)
-        self._outcome.failures |= shard.failures
-
-
-def _arrays(store: LabelStore, task: Task) -> LabelArray:
-    return store.ensure_array(
-        task.sequence,
-        "classes",
-        length=task.length,
-        size=task.size,
-        values=len(cityscapes().names),
-        attributes={},
-    )
-
-
-def _still_wanted(store: LabelStore, task: Task) -> tuple[Frame, ...]:
-    """The task's frames that no other process has committed since the plan was made."""
-    done = done_frames(store, task.sequence, task.arrays)
-    return tuple(frame for frame in task.frames if frame.index not in done)
+                shards.finish(shard, len(batch))
 
 
 def _decoded(
-    root: Path, frames: Sequence[Frame], decoder: ThreadPoolExecutor
+    data: Path, frames: Sequence[Frame], decoder: ThreadPoolExecutor
 ) -> Iterator[tuple[Frame, Image | XDistillError]]:
     """Decode ahead of the teacher, in order, a few frames at a time."""
     ahead: deque[tuple[Frame, Future[Image | XDistillError]]] = deque()
     for frame in frames:
-        ahead.append((frame, decoder.submit(_decode, root, frame)))
+        ahead.append((frame, decoder.submit(_decode, data, frame)))
         if len(ahead) == READ_AHEAD:
             first, image = ahead.popleft()
             yield first, image.result()
@@ -236,9 +172,9 @@ def _decoded(
         yield frame, image.result()
 
 
-def _decode(root: Path, frame: Frame) -> Image | XDistillError:
+def _decode(data: Path, frame: Frame) -> Image | XDistillError:
     try:
-        return read_image(image_path(root, frame))
+        return read_image(image_path(data, frame))
     except (ImageError, MissingFrameError) as error:
         return error
 
@@ -249,15 +185,15 @@ def _batches(decoded: Iterator[tuple[Frame, Image | XDistillError]], size: int) 
 
 
 def _side_by_side(
-    label: Callable[[Batch, _Shard], None],
-    batches: Iterator[tuple[_Shard, Batch]],
+    label: Callable[[Batch, Shard], None],
+    batches: Iterator[tuple[Shard, Batch]],
     pool: ThreadPoolExecutor,
     *,
     calls: int,
-) -> Generator[tuple[_Shard, Batch]]:
-    """Label batches, so many at the same time, and give each back once it is labelled, in order.
+) -> Generator[tuple[Shard, Batch]]:
+    """Label up to ``calls`` batches at once, and yield each when it is labelled, in order.
 
-    Whatever ends this early, no call is under way any more once it is closed.
+    No call is under way once the generator is closed.
     """
     if calls == 1:
         # In this thread, so that Ctrl-C does not wait for the network.
@@ -265,7 +201,7 @@ def _side_by_side(
             label(batch, shard)
             yield shard, batch
         return
-    running: deque[tuple[tuple[_Shard, Batch], Future[None]]] = deque()
+    running: deque[tuple[tuple[Shard, Batch], Future[None]]] = deque()
     try:
         for shard, batch in batches:
             running.append(((shard, batch), pool.submit(label, batch, shard)))
@@ -279,7 +215,7 @@ def _side_by_side(
         wait([future for _, future in running if not future.cancel()])
 
 
-def _label(batch: Batch, shard: _Shard, *, teacher: Teacher) -> None:
+def _label(batch: Batch, shard: Shard, *, teacher: Teacher) -> None:
     """Label one batch of a shard; a frame that cannot be read or labelled fails alone."""
     size = shard.task.size
     good: list[tuple[Frame, Image]] = []
@@ -287,13 +223,13 @@ def _label(batch: Batch, shard: _Shard, *, teacher: Teacher) -> None:
         if isinstance(image, XDistillError):
             shard.failures[frame] = str(image)
         elif image.shape[:2] != size:
-            shard.failures[frame] = _other_size(image.shape, size)
+            shard.failures[frame] = str(_other_size(image.shape, size))
         else:
             good.append((frame, image))
     if not good:
         return
     try:
-        labels = teacher.label([image for _, image in good], [frame.key for frame, _ in good])
+        found = teacher.label([image for _, image in good], [frame.key for frame, _ in good])
     except FrameLabelError as error:
         if len(good) == 1:
             shard.failures[good[0][0]] = str(error)
@@ -301,29 +237,29 @@ def _label(batch: Batch, shard: _Shard, *, teacher: Teacher) -> None:
             for single in good:
                 _label([single], shard, teacher=teacher)
         return
-    _check_labels(labels, (len(good), *size))
+    _require_labels(found, (len(good), *size))
     for position, (frame, _) in enumerate(good):
-        shard.classes[frame.index] = labels.classes[position]
-        if labels.confidence is not None:
-            shard.confidence[frame.index] = labels.confidence[position]
+        shard.classes[frame.index] = found.classes[position]
+        if found.confidence is not None:
+            shard.confidence[frame.index] = found.confidence[position]
 
 
-def _other_size(found: tuple[int, ...], expected: tuple[int, int]) -> str:
-    return (
-        f"image of {found[1]}x{found[0]} pixels\n"
-        f"  expected: {expected[1]}x{expected[0]}, as the rest of this drive and camera\n"
-        "  what to do: replace the image; KITTI's sizes change by date, never within a drive"
+def _other_size(found: tuple[int, ...], expected: tuple[int, int]) -> ImageError:
+    return ImageError(
+        f"the image is {found[1]}x{found[0]} pixels",
+        expected=f"{expected[1]}x{expected[0]}, as the rest of this drive and camera",
+        remedy="replace the image; KITTI's sizes change by date, never within a drive",
     )
 
 
-def _check_labels(labels: Prediction, shape: tuple[int, int, int]) -> None:
-    """Refuse what is no label map before it reaches the store."""
-    classes = labels.classes
+def _require_labels(found: Prediction, shape: tuple[int, int, int]) -> None:
+    """Refuse anything but label maps before it reaches the store."""
+    classes = found.classes
     if classes.shape != shape or classes.dtype != np.uint8:
         raise TeacherError(
             f"the teacher gave labels of shape {classes.shape} and type {classes.dtype}",
             expected=f"shape {shape}, uint8",
-            remedy="mend the teacher: labels have the frames' own size",
+            remedy="fix the teacher: labels have the frames' own size",
         )
     illegal = classes[(classes >= len(cityscapes().names)) & (classes != IGNORE_INDEX)]
     if illegal.size:

@@ -19,7 +19,8 @@ from random_networks import FCN, OCRNET, SEGFORMER, random_state, save
 from xdistill.pipeline.kitti.frames import find_frames, image_path
 from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.labelling.plan import make_plan
-from xdistill.pipeline.labelling.segment import Outcome, segment
+from xdistill.pipeline.labelling.segment import segment
+from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.settings import TeacherSettings

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling.plan import done_frames, make_plan
-from xdistill.pipeline.labelling.segment import Outcome, segment
+from xdistill.pipeline.labelling.segment import segment
+from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.network import GPU_CALLS, Network, NetworkTeacher, Prepared
 from xdistill.teachers.png import PngTeacher

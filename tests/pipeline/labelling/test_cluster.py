@@ -19,9 +19,10 @@ from kitti_tree import DRIVE_A, Tree
 from xdistill.pipeline.cli.segment import segment as segment_command
 from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling import cluster
-from xdistill.pipeline.labelling.cluster import ClusterError, connect, segment_on
-from xdistill.pipeline.labelling.plan import Task, make_plan
-from xdistill.pipeline.labelling.segment import Outcome, segment
+from xdistill.pipeline.labelling.cluster import ClusterError, connect, label_on
+from xdistill.pipeline.labelling.plan import make_plan
+from xdistill.pipeline.labelling.segment import Labelling, segment
+from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.spec import TeacherSpec
@@ -86,20 +87,20 @@ def make_without_locks():
 
 
 @pytest.fixture
-def choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TeacherSpec:
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TeacherSpec:
     (tmp_path / "counting_teacher.py").write_text(TEACHER)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOADS", str(tmp_path / "loads"))
     # Workers are new processes: they find the module where this one would.
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     return TeacherSpec.parse("counting_teacher:make", device="cpu")
 
 
 @pytest.fixture
-def serial(tree: Tree, tmp_path: Path, choice: TeacherSpec) -> Path:
+def serial(tree: Tree, tmp_path: Path, spec: TeacherSpec) -> Path:
     """The store that a serial run makes, left in the layout the cluster must reproduce."""
     store = tmp_path / "serial.zarr"
-    teacher = choice.load()
+    teacher = spec.load()
     opened = LabelStore.open_for_writing(
         store, teacher=teacher.record, fingerprint=teacher.fingerprint
     )
@@ -118,8 +119,8 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def empty(tmp_path: Path, choice: TeacherSpec) -> Iterator[Path]:
-    teacher = choice.load()
+def empty(tmp_path: Path, spec: TeacherSpec) -> Iterator[Path]:
+    teacher = spec.load()
     store = tmp_path / "cluster.zarr"
     LabelStore.open_for_writing(store, teacher=teacher.record, fingerprint=teacher.fingerprint)
     for log in (tmp_path / "loads").iterdir():
@@ -128,26 +129,19 @@ def empty(tmp_path: Path, choice: TeacherSpec) -> Iterator[Path]:
     yield store
 
 
-def all_tasks(tree: Tree, store: Path) -> tuple[Task, ...]:
+def everything(tree: Tree, store: Path, spec: TeacherSpec) -> Labelling:
     frames = find_frames(tree.data, drives=None, cameras=("l", "r"))
-    return make_plan(tree.data, frames, store=LabelStore.open(store)).tasks
+    tasks = make_plan(tree.data, frames, store=LabelStore.open(store)).tasks
+    return Labelling(data=tree.data, store=store, teacher=spec, tasks=tasks)
 
 
 def run_on_cluster(
-    client: Client, tree: Tree, store: Path, choice: TeacherSpec
+    client: Client, tree: Tree, store: Path, spec: TeacherSpec
 ) -> tuple[Outcome, int]:
     """What a run of everything did, and the frames it advanced by."""
     outcome = Outcome()
     advanced: list[int] = []
-    segment_on(
-        client,
-        tree.data,
-        store,
-        teacher=choice,
-        tasks=all_tasks(tree, store),
-        outcome=outcome,
-        advance=advanced.append,
-    )
+    label_on(client, everything(tree, store, spec), outcome=outcome, advance=advanced.append)
     return outcome, sum(advanced)
 
 
@@ -188,10 +182,10 @@ def is_gone(pid: int) -> bool:
 
 
 def test_two_workers_make_the_serial_store_byte_for_byte(
-    tree: Tree, serial: Path, empty: Path, choice: TeacherSpec, tmp_path: Path
+    tree: Tree, serial: Path, empty: Path, spec: TeacherSpec, tmp_path: Path
 ) -> None:
     with connect(2) as client:
-        outcome, advanced = run_on_cluster(client, tree, empty, choice)
+        outcome, advanced = run_on_cluster(client, tree, empty, spec)
     assert outcome.labelled == advanced == 75 and not outcome.failures
     assert content(empty) == content(serial)
     assert len(calls(tmp_path)) == 75
@@ -204,11 +198,11 @@ def loads(folder: Path) -> list[str]:
 
 
 def test_a_killed_worker_costs_at_most_its_shard(
-    tree: Tree, serial: Path, empty: Path, choice: TeacherSpec, tmp_path: Path
+    tree: Tree, serial: Path, empty: Path, spec: TeacherSpec, tmp_path: Path
 ) -> None:
     with connect(2) as client, ThreadPoolExecutor(1) as pool:
         killing = pool.submit(kill_a_busy_worker, client, tmp_path)
-        outcome, advanced = run_on_cluster(client, tree, empty, choice)
+        outcome, advanced = run_on_cluster(client, tree, empty, spec)
         killed = killing.result()
     assert advanced == 75 and not outcome.failures
     assert content(empty) == content(serial)
@@ -219,13 +213,13 @@ def test_a_killed_worker_costs_at_most_its_shard(
 
 
 def test_threads_of_a_worker_share_one_teacher_and_take_turns(
-    tree: Tree, empty: Path, choice: TeacherSpec, tmp_path: Path
+    tree: Tree, empty: Path, spec: TeacherSpec, tmp_path: Path
 ) -> None:
     with (
         LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as local,
         Client(local) as client,
     ):
-        outcome, _ = run_on_cluster(client, tree, empty, choice)
+        outcome, _ = run_on_cluster(client, tree, empty, spec)
     assert outcome.labelled == 75 and not outcome.failures
     assert len(loads(tmp_path)) == 1
 
@@ -242,36 +236,36 @@ def test_local_workers_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_teachers_error_ends_the_run_at_once_without_a_traceback(
     tree: Tree,
     empty: Path,
-    choice: TeacherSpec,
+    spec: TeacherSpec,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    broken = replace(choice, name="counting_teacher:Broken")
+    broken = replace(spec, name="counting_teacher:Broken")
     with connect(1) as client, pytest.raises(TeacherError, match="the network is broken"):
         run_first_shard(client, tree, empty, broken)
     assert len(calls(tmp_path)) == 1
     assert "Traceback" not in capfd.readouterr().err
 
 
-def run_first_shard(client: Client, tree: Tree, store: Path, choice: TeacherSpec) -> None:
-    tasks = all_tasks(tree, store)[:1]
-    segment_on(client, tree.data, store, teacher=choice, tasks=tasks, outcome=Outcome())
+def run_first_shard(client: Client, tree: Tree, store: Path, spec: TeacherSpec) -> None:
+    labelling = everything(tree, store, spec)
+    label_on(client, replace(labelling, tasks=labelling.tasks[:1]), outcome=Outcome())
 
 
 def test_a_defect_is_raised_once_and_not_tried_again(
-    tree: Tree, empty: Path, choice: TeacherSpec, tmp_path: Path
+    tree: Tree, empty: Path, spec: TeacherSpec, tmp_path: Path
 ) -> None:
-    defective = replace(choice, name="counting_teacher:Defective")
+    defective = replace(spec, name="counting_teacher:Defective")
     with connect(1) as client, pytest.raises(ValueError, match="a defect"):
         run_first_shard(client, tree, empty, defective)
     assert len(calls(tmp_path)) == 1
 
 
 def test_a_shard_that_kills_its_workers_is_given_up(
-    tree: Tree, empty: Path, choice: TeacherSpec, monkeypatch: pytest.MonkeyPatch
+    tree: Tree, empty: Path, spec: TeacherSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "WORKER_DEATHS", 0)
-    deadly = replace(choice, name="counting_teacher:Deadly")
+    deadly = replace(spec, name="counting_teacher:Deadly")
     message = r"workers died on shard [01] of"
     with connect(1) as client, pytest.raises(ClusterError, match=message) as told:
         run_on_cluster(client, tree, empty, deadly)
@@ -294,7 +288,7 @@ def test_relative_paths_are_those_of_the_client(
 
 
 def test_a_part_on_a_cluster_can_do_without_locks(
-    tree: Tree, tmp_path: Path, choice: TeacherSpec
+    tree: Tree, tmp_path: Path, spec: TeacherSpec
 ) -> None:
     command = ["--data", str(tree.data), "--store", str(tmp_path / "labels.zarr")]
     command += ["--teacher", "counting_teacher:make_without_locks", "--device", "cpu"]

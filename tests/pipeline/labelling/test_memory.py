@@ -12,7 +12,8 @@ from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
-from xdistill.pipeline.labelling.segment import Outcome, segment
+from xdistill.pipeline.labelling.segment import segment
+from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.protocol import Prediction, fingerprint_of
 

@@ -130,7 +130,7 @@ def test_an_image_of_another_size_within_a_drive_is_named(tree: Tree, store: Pat
     cv2.imwrite(str(tree.image(DRIVE_A, 7)), np.zeros((12, 41, 3), np.uint8))
     result = run(tree, store)
     assert result.exit_code == 1
-    assert f"failed: {DRIVE_A} 7 l: image of 41x12 pixels" in result.stdout
+    assert f"failed: {DRIVE_A} 7 l: the image is 41x12 pixels" in result.stdout
     assert "expected: 40x12" in result.stdout
     assert LabelStore.open(store).array(SEQUENCE_A, "classes").committed().sum() == 68
 
@@ -141,7 +141,7 @@ def test_a_first_frame_of_another_size_does_not_decide_for_its_drive(
     cv2.imwrite(str(tree.image(DRIVE_A, 0)), np.zeros((20, 30, 3), np.uint8))
     result = run(tree, store)
     assert result.exit_code == 1
-    assert f"failed: {DRIVE_A} 0 l: image of 30x20 pixels" in result.stdout
+    assert f"failed: {DRIVE_A} 0 l: the image is 30x20 pixels" in result.stdout
     assert LabelStore.open(store).array(SEQUENCE_A, "classes").committed().sum() == 68
 
 

@@ -40,10 +40,10 @@ def test_a_store_that_is_something_else_needs_another_path(
     assert other.read_text() == "mine"
 
 
-def test_two_kinds_of_cluster_exclude_each_other(tree: Tree, store: Path) -> None:
+def test_two_kinds_of_cluster_are_mutually_exclusive(tree: Tree, store: Path) -> None:
     result = run(tree, store, "--dask", "tcp://127.0.0.1:9", "--dask-workers", "2")
     assert result.exit_code == 2
-    assert "--dask and --dask-workers exclude each other" in result.stderr
+    assert "--dask and --dask-workers are mutually exclusive" in result.stderr
     assert not store.exists()
 
 

@@ -20,7 +20,8 @@ from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling import regroup as regroup_module
 from xdistill.pipeline.labelling.plan import Task, make_plan
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
-from xdistill.pipeline.labelling.segment import Outcome, segment
+from xdistill.pipeline.labelling.segment import segment
+from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.png import PngTeacher
 from xdistill.teachers.protocol import Prediction
