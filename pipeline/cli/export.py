@@ -18,7 +18,7 @@ from xdistill.pipeline.cli import console
     "xd-pipeline export --array groups_4 --colour --out groups_png",
 )
 def export(store: Path, out: Path, array: str, colour: bool) -> None:
-    """Write labels as PNG files, one a frame, for other code bases."""
+    """Write labels as one PNG file per frame, for other code bases."""
     from xdistill.pipeline.labelling.export import export as run
     from xdistill.pipeline.labelling.export import frames_of
     from xdistill.pipeline.store import LabelStore

@@ -12,7 +12,7 @@ from xdistill.pipeline.cli import console
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, on stdout.")
 @console.examples("xd-pipeline info --store labels.zarr", "xd-pipeline info --json")
 def info(store: Path, as_json: bool) -> None:
-    """Say what a store holds: coverage, histograms, the teacher's record."""
+    """Summarise a store: coverage, histograms, the teacher's record."""
     import json
 
     from xdistill.pipeline.labelling.info import as_text, describe

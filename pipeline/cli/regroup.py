@@ -19,9 +19,9 @@ from xdistill.pipeline.cli import console
     "xd-pipeline regroup --store labels.zarr --scheme mine.toml",
 )
 def regroup(store: Path, scheme: str, part: str | None) -> None:
-    """Merge the 19 classes into groups, beside the classes in the store.
+    """Merge the 19 classes into groups, stored beside the classes.
 
-    The classes stay as they are; a second run does only what is missing.
+    The classes stay as they are; a second run groups only what is missing.
     """
     from xdistill.grouping.scheme import load_scheme
     from xdistill.pipeline.labelling.plan import select_part

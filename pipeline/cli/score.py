@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the files hold: train ids or Cityscapes label ids.",
 )
-@click.option("--scheme", default="4", show_default=True, help="Groups to score too.")
+@click.option("--scheme", default="4", show_default=True, help="Grouping to score as well.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, with the confusion.")
 @console.examples(
     "xd-pipeline score --labels my_labels --scheme 2 --json",
@@ -44,7 +44,7 @@ def score(
 ) -> None:
     """Compare the teacher's labels with ground truth: confusion, IoU per class and per group.
 
-    KITTI-2015 semantics is read as it is published: --labels training/semantic --ids label, with
+    KITTI-2015 semantics is read as published: --labels training/semantic --ids label, with
     --mapping. Maps of frames that the mapping or the store lacks are counted and left out.
     """
     import json
@@ -55,7 +55,7 @@ def score(
     from xdistill.pipeline.labelling.truth import find_truth
     from xdistill.pipeline.store import LabelStore
 
-    # All that can be wrong, before a bar that would stand empty above the message.
+    # Before the bar, which would stand empty above an error message.
     target, table = LabelStore.open(store), load_scheme(scheme)
     truth = find_truth(labels, mapping=mapping)
     with progress(total=len(truth.maps), unit="frame") as bar:

@@ -1,17 +1,19 @@
 """``xd-pipeline segment``."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
-from xdistill.pipeline.cli.teacher_options import choose, teacher_options
+from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
+from xdistill.teachers.settings import ENGINES, Ids, TeacherSettings
+from xdistill.teachers.spec import TeacherSpec
 
 if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Frame
@@ -19,16 +21,54 @@ if TYPE_CHECKING:
     from xdistill.pipeline.labelling.segment import Labelling
     from xdistill.pipeline.labelling.shards import Outcome
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def teacher_option(function: Function) -> Function:
+    """``--teacher``; see ``choose``."""
+    return click.option(
+        "--teacher",
+        default="ocrnet-hr48",
+        show_default=True,
+        help="Manifest name, png:FOLDER, mmseg:CONFIG,CHECKPOINT, hf:FOLDER or module:factory.",
+    )(function)
+
+
+def teacher_settings(function: Function) -> Function:
+    """How a teacher labels: what ``choose`` takes beside ``--teacher``."""
+    options = [
+        click.option("--device", help="cpu or cuda; cuda where there is one."),
+        click.option(
+            "--ids",
+            type=click.Choice(["train", "label"]),
+            help="What the files of png:FOLDER hold: train ids (default) or Cityscapes label ids.",
+        ),
+        click.option("--input-size", help="Network input: native, config, a width (2048) or WxH."),
+        click.option(
+            "--engine",
+            type=click.Choice(ENGINES),
+            help="How the network is run (exact unless given).",
+        ),
+        click.option("--window", help="whole, slide, or a sliding window WxH."),
+        click.option("--flip", is_flag=True, help="Average with the mirrored frame."),
+        click.option("--scales", help="Average over these scales: 0.5,1,2."),
+        click.option("--confidence", is_flag=True, help="Also store the top probability's level."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
 
 @click.command("segment", cls=console.Command)
 @console.data_option
 @console.store_option
-@teacher_options
+@teacher_option
+@teacher_settings
 @click.option("--split", help="Split file or name: label its frames only.")
 @click.option("--drive", "drives", multiple=True, help="Drive to label; may be repeated.")
 @click.option(
     "--camera",
-    type=click.Choice(["l", "r", "both"]),
+    type=click.Choice(list(CAMERA_CHOICES)),
     default="l",
     show_default=True,
     help="l is image_02, r is image_03; a split's own column wins.",
@@ -96,11 +136,45 @@ def segment(
     _finish(plan, labelling, outcome, part=part)
 
 
+def choose(
+    *,
+    teacher: str,
+    device: str | None,
+    ids: Ids | None,
+    input_size: str | None,
+    engine: str | None,
+    window: str | None,
+    flip: bool,
+    scales: str | None,
+    confidence: bool,
+) -> TeacherSpec:
+    """The teacher that the flags describe.
+
+    Raises:
+        TeacherError: The text names no teacher, or an option is malformed or does not apply.
+        UsageError: ``--scales`` is not a list of numbers.
+    """
+    given: dict[str, Any] = {"engine": engine} if engine else {}
+    try:
+        factors = tuple(float(text) for text in scales.split(",")) if scales else None
+    except ValueError:
+        raise click.BadParameter(f"{scales!r}: give numbers as 0.5,1,2") from None
+    settings = TeacherSettings(
+        input_size=input_size,
+        window=window,
+        flip=flip,
+        scales=factors,
+        confidence=confidence,
+        **given,
+    )
+    return TeacherSpec.parse(teacher, device=device, ids=ids or "train", settings=settings)
+
+
 def _requested(
     data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
 ) -> "list[Frame]":
     """The frames of a split, of the named drives, or everything found."""
-    from xdistill.pipeline.kitti.frames import CAMERAS, find_frames
+    from xdistill.pipeline.kitti.frames import find_frames
     from xdistill.pipeline.kitti.splits import load_split, require_frames
 
     if split and drives:
@@ -109,8 +183,7 @@ def _requested(
         frames = load_split(split)
         require_frames(data, frames)
         return frames
-    cameras = [name for name in CAMERAS if camera in (name, "both")]
-    return find_frames(data, drives=drives or None, cameras=cameras)
+    return find_frames(data, drives=drives or None, cameras=CAMERA_CHOICES[camera])
 
 
 def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) -> None:
@@ -167,7 +240,7 @@ def _finish(plan: "Plan", labelling: "Labelling", outcome: "Outcome", *, part: s
     else:
         click.echo(
             f"labelled {outcome.labelled} frames, {len(outcome.failures)} failed, "
-            f"{plan.done} were there; wrote {store}"
+            f"{plan.done} already done; wrote {store}"
         )
     if outcome.left_to_others:
         click.echo(f"left {outcome.left_to_others} frames to another running process")

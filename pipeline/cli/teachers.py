@@ -9,7 +9,7 @@ import click
 
 from xdistill.manifests.progress import Advance, progress
 from xdistill.pipeline.cli import console
-from xdistill.pipeline.cli.teacher_options import choose, teacher_options
+from xdistill.pipeline.cli.segment import choose, teacher_settings
 
 if TYPE_CHECKING:
     from xdistill.teachers.catalogue import TeacherEntry
@@ -94,7 +94,7 @@ def _bar(done: int, total: int | None) -> Iterator[Advance]:
     show_default=True,
     help="Frames to compare on, spread over everything found.",
 )
-@teacher_options
+@teacher_settings
 @console.examples(
     "xd-pipeline teachers check ocrnet-hr48 --engine onnx --data kitti",
     "xd-pipeline teachers check pidnet-s --engine bf16 --frames 50",
@@ -122,10 +122,6 @@ def check(name: str, data: Path, frames: int, **options: Any) -> None:
         images = ((frame.key, read_image(image_path(data, frame))) for frame in some)
         result = compare(chosen, exact, images, advance=bar.update)
     click.echo(_agreement_text(result, engine=choice.settings.engine))
-
-
-# The argument says which teacher; an option that says it again would be ignored.
-check.params = [option for option in check.params if option.name != "teacher"]
 
 
 def _agreement_text(result: "Agreement", *, engine: str) -> str:

@@ -1,4 +1,4 @@
-"""``xd-pipeline verify``: read everything again, and redo what is damaged."""
+"""``xd-pipeline verify``: check every byte, and redo what is damaged."""
 
 import sys
 from dataclasses import replace
@@ -9,7 +9,7 @@ import click
 
 from xdistill.manifests.progress import progress
 from xdistill.pipeline.cli import console
-from xdistill.pipeline.cli.teacher_options import choose, teacher_options
+from xdistill.pipeline.cli.segment import choose, teacher_option, teacher_settings
 
 if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Frame
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 @click.command("verify", cls=console.Command)
 @console.data_option
 @console.store_option
-@click.option("--repair", is_flag=True, help="Redo what is damaged, and only that.")
-@teacher_options
+@click.option("--repair", is_flag=True, help="Redo what is damaged, and nothing else.")
+@teacher_option
+@teacher_settings
 @console.examples(
     "xd-pipeline verify --store labels.zarr",
     "xd-pipeline verify --store labels.zarr --repair --data kitti --teacher ocrnet-hr48",
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
     """Check every byte of a store against its checksums; exit status 1 if any is wrong.
 
-    With --repair, metadata is restored from what is intact and damaged frames are labelled and
-    grouped again. The data and the teacher are needed only where class labels are damaged. Frames
-    that cannot be labelled again stay as they are, and named.
+    --repair restores metadata from intact copies, and labels and groups damaged frames again. It
+    needs the data and the teacher only where class labels are damaged. Frames that cannot be
+    labelled again are named and stay as they are.
     """
     report = _verify(store)
     for line in report.lines():
@@ -44,7 +45,7 @@ def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
             f"next: xd-pipeline verify --store {store} --repair --data {data} {_own_teacher(store)}"
         )
         sys.exit(1)
-    failed = _repair(store, report, data=data, choice=choose(**teacher))
+    failed = _repair(store, report, data=data, spec=choose(**teacher))
     again = _verify(store)
     click.echo("after repair:")
     for line in again.lines():
@@ -53,7 +54,7 @@ def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
 
 
 def _own_teacher(store: Path) -> str:
-    """The option that gives a store's own teacher, or words for it where its record cannot."""
+    """The option that names a store's own teacher, or words where its record does not tell."""
     from xdistill.pipeline.store import LabelStore, LabelStoreError
 
     try:
@@ -73,8 +74,8 @@ def _verify(store: Path) -> "VerifyReport":
         return verify_store(store, progress=bar.update)
 
 
-def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherSpec") -> int:
-    """Restore and redo; returns the number of frames that could not be labelled again."""
+def _repair(path: Path, report: "VerifyReport", *, data: Path, spec: "TeacherSpec") -> int:
+    """Restore and redo; return how many frames could not be labelled again."""
     from xdistill.pipeline.labelling.redo import frames_to_label, regroup_again, without_labels
     from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.repair import lost_metadata, repair_labels, repair_metadata
@@ -84,9 +85,9 @@ def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherS
         raise lost_metadata(path, lost)
     found = LabelStore.open(path)
     store = LabelStore.open_for_writing(path, teacher=found.teacher, fingerprint=found.fingerprint)
-    failed = _label_again(store, frames_to_label(report, data), data=data, choice=choice)
+    failed = _label_again(store, frames_to_label(report, data), data=data, spec=spec)
     if failed:
-        click.echo("next: mend or bring back the images above, and run the same command again")
+        click.echo("next: fix or restore the images above, and run the same command again")
         return failed
     repair_labels(store, without_labels(report))
     grouped = regroup_again(store)
@@ -96,17 +97,17 @@ def _repair(path: Path, report: "VerifyReport", *, data: Path, choice: "TeacherS
 
 
 def _label_again(
-    store: "LabelStore", frames: "list[Frame]", *, data: Path, choice: "TeacherSpec"
+    store: "LabelStore", frames: "list[Frame]", *, data: Path, spec: "TeacherSpec"
 ) -> int:
-    """Returns the number of frames that could not be labelled."""
+    """Label frames again; return how many of them could not be."""
     if not frames:
         return 0
     from xdistill.pipeline.labelling.redo import label_again, need_confidence
 
-    if need_confidence(store, frames) and choice.kind != "png":
-        choice = replace(choice, settings=replace(choice.settings, confidence=True))
+    if need_confidence(store, frames) and spec.kind != "png":
+        spec = replace(spec, settings=replace(spec.settings, confidence=True))
     # Before anything is taken back: without the right teacher the store stays as it is.
-    teacher = choice.load()
+    teacher = spec.load()
     store.require_teacher(teacher=teacher.record, fingerprint=teacher.fingerprint)
     with progress(total=len(frames), unit="frame") as bar:
         outcome = label_again(data, store, frames, teacher=teacher, advance=bar.update)

@@ -1,5 +1,6 @@
-"""Labels out of the store as PNG files, for other code bases and for the eye."""
+"""Labels as PNG files, for other code bases and to look at."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,17 @@ def export(
     colour: bool,
     advance: Advance = unshown,
 ) -> int:
-    """Write one PNG a frame: ``<out>/<date>/<drive>/image_02/<10 digits>.png``.
+    """Write one PNG per frame: ``<out>/<date>/<drive>/image_02/<10 digits>.png``.
 
-    Grey values are train ids or group ids as stored, so that the folder of the array ``classes``
-    is itself a ``png:`` teacher; with ``colour`` they are looked up in the palette instead.
+    Grey values are the stored train ids or group ids, so that an export of ``classes`` is itself a
+    ``png:`` teacher. With ``colour``, pixels are RGB from the palette.
 
     Args:
         store: Where the labels are.
         out: Folder to write to; files of the same name are replaced.
         array: ``classes``, ``groups_4``, ...
         colour: RGB pictures instead of ids.
-        advance: Called with the number of frames written, for progress.
+        advance: Receives the number of frames just written.
 
     Returns:
         Frames written.
@@ -45,10 +46,10 @@ def export(
     sequences = [name for name in store.sequences() if store.has(name, array)]
     if not sequences:
         raise LabelStoreError(
-            f"no array {array!r}",
+            f"the store has no array {array!r}",
             expected="one of " + ", ".join(array_names(store)),
             where=store.path,
-            remedy="make groups with xd-pipeline regroup",
+            remedy=f"make groups with xd-pipeline regroup --store {shlex.quote(str(store.path))}",
         )
     written = 0
     for sequence in sequences:
@@ -72,7 +73,7 @@ def _make_folder(path: Path) -> None:
 
 
 def array_names(store: LabelStore) -> list[str]:
-    """Names of the label arrays that occur in the store."""
+    """Names of the store's label arrays."""
     return sorted({name for sequence in store.sequences() for name in store.arrays(sequence)})
 
 

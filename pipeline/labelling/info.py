@@ -1,4 +1,4 @@
-"""What a store holds: coverage, class and group histograms, the teacher's record."""
+"""Summary of a store: coverage, class and group histograms, the teacher's record."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from xdistill.pipeline.store import LabelStore
 
 
 def describe(store: LabelStore) -> dict[str, Any]:
-    """Summarise a store from its commits alone; no label map is read.
+    """Summarise a store from its commits alone, without reading a label map.
 
     Returns:
         ``teacher`` (its record), ``fingerprint``, ``sequences`` (per sequence: frames labelled,
@@ -57,7 +57,7 @@ def _shares(names: list[str], counts: Any) -> dict[str, float]:
 
 
 def as_text(summary: dict[str, Any]) -> str:
-    """The summary as a page for a terminal."""
+    """The summary as text for a terminal."""
     lines = [
         f"{summary['store']}: {summary['labelled']} frames labelled, {summary['failed']} failed",
         f"teacher: {summary['teacher'].get('kind')}, fingerprint {summary['fingerprint'][:16]}",

@@ -1,4 +1,4 @@
-"""What a run has to do: requested frames, less what the store already holds, as shard tasks."""
+"""The plan of a run: requested frames that the store lacks, divided into shards."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ BYTES_PER_PIXEL = 0.026
 """Compressed size of real label maps: 12 KB a frame of 1242x375 (docs/store.md)."""
 
 SIZE_SAMPLES = 9
-"""Frames of a sequence that are measured: a few headers, however long the drive is."""
+"""Frames measured per sequence: a few headers, however long the drive is."""
 
 
 class PlanError(XDistillError, ValueError):
-    """A request that leaves nothing to do or cannot be divided."""
+    """A request without frames, or that cannot be divided."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +30,7 @@ class Task:
     """One shard of one sequence: the unit of work, of writing and of commit."""
 
     number: int
-    """Position among all shards of the request, finished ones included."""
+    """Position among all shards of the request, including finished ones."""
     sequence: str
     """Store folder: date, drive and camera."""
     shard: int
@@ -38,27 +38,27 @@ class Task:
     frames: tuple[Frame, ...]
     """Frames still to be labelled, ascending."""
     length: int
-    """Frame-axis length T that the run needs: highest requested frame number + 1."""
+    """Length T of the frame axis that the run needs: highest requested frame number + 1."""
     size: tuple[int, int]
     """Native (height, width) in pixels of the sequence."""
     arrays: tuple[str, ...] = ("classes",)
-    """What a frame must have to be done."""
+    """Arrays that a frame must be in to be done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The division of a request into tasks."""
+    """A request divided into tasks."""
 
     requested: int
-    """Frames asked for."""
+    """Frames requested."""
     done: int
     """Frames of the request that the store already holds."""
     retried: int
     """Frames of the request that failed in an earlier run."""
     sequences: int
-    """Sequences the request touches."""
+    """Sequences of the request."""
     tasks: tuple[Task, ...]
-    """What is left, in sequence and shard order."""
+    """Unfinished shards, in the order of sequences and shards."""
 
     @property
     def pending(self) -> int:
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Estimated bytes the pending frames will take in the store."""
+        """Estimated size of the pending frames in the store, in bytes."""
         return round(
             sum(len(task.frames) * task.size[0] * task.size[1] for task in self.tasks)
             * BYTES_PER_PIXEL
@@ -103,21 +103,21 @@ def make_plan(
     store: LabelStore | None,
     arrays: Sequence[str] = ("classes",),
 ) -> Plan:
-    """Divide the requested frames into shard tasks, leaving out what is committed.
+    """Divide the requested frames into shard tasks, leaving out committed frames.
 
     Args:
         root: KITTI raw root.
         frames: Requested frames, in any order; repeats count once.
-        store: The store as it is, or None where there is none yet.
-        arrays: What a frame must have to be done: ``classes``, and ``confidence`` if wanted.
+        store: From ``open_existing``.
+        arrays: Arrays a frame must be in to be done: ``classes``, and ``confidence`` if wanted.
 
     Raises:
-        PlanError: No frame was asked for.
+        PlanError: No frame is requested.
         ImageError: No image of a sequence can be measured.
     """
     if not frames:
         raise PlanError(
-            "no frame to label",
+            "the request names no frame",
             expected="at least one image under image_02/data or image_03/data",
             where=root,
             remedy="check --data, --drive, --split and --camera",
@@ -141,7 +141,7 @@ def make_plan(
 
 
 class _SequencePlan(NamedTuple):
-    """One sequence's share of a plan."""
+    """The part of a plan that is one sequence's."""
 
     shards: int
     done: int
@@ -196,7 +196,7 @@ def _number_shards(members: Sequence[Frame], *, start: int) -> dict[int, int]:
 
 
 def done_frames(store: LabelStore | None, sequence: str, arrays: Sequence[str]) -> set[int]:
-    """Frame numbers of a sequence that are committed in every one of the arrays."""
+    """Frame numbers of a sequence that are committed in all of the arrays."""
     if store is None or not all(store.has(sequence, name) for name in arrays):
         return set()
     committed = [store.array(sequence, name).committed().nonzero()[0].tolist() for name in arrays]
@@ -212,9 +212,9 @@ def _failed_frames(store: LabelStore | None, sequence: str) -> set[int]:
 def _size(
     root: Path, sequence: str, pending: Sequence[Frame], *, store: LabelStore | None
 ) -> tuple[int, int]:
-    """Native size from the store, else what most of some spread frames have.
+    """The sequence's size (height, width) in the store, else that of most of a few sampled frames.
 
-    One frame of a wrong size, or one that cannot be read, must not decide for its whole drive.
+    One unreadable frame, or one of a wrong size, must not decide for its whole drive.
     """
     if store is not None and store.has(sequence, "classes"):
         return store.array(sequence, "classes").size
@@ -251,10 +251,9 @@ def select_part(tasks: Sequence[AnyTask], part: str | None) -> tuple[AnyTask, ..
     number, _, count = part.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise PlanError(
-            f"--part {part}",
+            f"--part {part} is not a share",
             expected="i/n with 1 <= i <= n, such as 1/8",
             remedy="number the jobs of an array from 1",
         )
-    # By position among all shards of the request, done ones included: the shares of the other
-    # jobs do not move while they work.
+    # Numbers count finished shards too, so that the other jobs' shares stay put while they work.
     return tuple(task for task in tasks if task.number % int(count) == int(number) - 1)

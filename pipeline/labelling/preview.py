@@ -1,4 +1,4 @@
-"""One frame as a picture: image, class labels and groups under each other."""
+"""One frame as a picture: image, classes and groups, one below the other."""
 
 from pathlib import Path
 
@@ -29,13 +29,13 @@ def preview(root: Path, store: LabelStore, frame: Frame, *, scheme: Scheme) -> P
         root: KITTI raw root.
         store: Holds the frame's classes.
         frame: Which frame.
-        scheme: Groups for the lowest panel, applied to the stored classes.
+        scheme: Grouping of the lowest panel, applied to the stored classes.
 
     Returns:
         RGB picture (3 panels with captions and legends, native width), uint8.
 
     Raises:
-        MissingFrameError, ImageError: The image is not there or damaged.
+        MissingFrameError, ImageError: The image is missing or damaged.
         LabelStoreError: The frame is not labelled or its labels are damaged.
     """
     image = read_image(image_path(root, frame))
@@ -65,14 +65,14 @@ def _caption(text: str, width: int) -> Picture:
 
 
 def _write(strip: Picture, text: str, x: int) -> int:
-    """Write black text and return the x where it ends."""
+    """Write black text from ``x`` on and return the x where it ends."""
     font = cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(strip, text, (x, 18), font, TEXT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     return x + cv2.getTextSize(text, font, TEXT_SCALE, 1)[0][0]
 
 
 def _legend(title: str, names: tuple[str, ...], palette: Picture, labels: Picture) -> Picture:
-    """Name what occurs in this frame, most frequent first, as far as the width reaches."""
+    """Name the labels of this frame, most frequent first, as far as the width allows."""
     strip = np.full((STRIP_HEIGHT, labels.shape[1], 3), 255, np.uint8)
     x = _write(strip, f"{title}:", 6) + 12
     counts = np.bincount(labels.ravel(), minlength=256)[: len(names)]

@@ -1,7 +1,7 @@
-"""Make again what verification found damaged, and only that.
+"""Redo what verification found damaged, and nothing else.
 
-Labels are made before anything of the store is given up for them: what cannot be made again, for
-want of an image or of the right teacher, stays as it is and is named by the next verification.
+New labels are made before the store gives up the old ones: where the image or the right teacher is
+missing, labels stay as they are and the next verification names them again.
 """
 
 import tempfile
@@ -26,18 +26,18 @@ from xdistill.pipeline.store.verify_array import Finding
 from xdistill.teachers.protocol import Teacher, TeacherError
 
 TEACHERS = ("confidence", "classes")
-"""Arrays that only the teacher can make again; classes come last, as a frame with them is done."""
+"""Arrays that only the teacher can redo; classes come last, as a frame with classes is done."""
 
 
 def frames_to_label(report: VerifyReport, root: Path) -> list[Frame]:
-    """The frames that the teacher must see again, by sequence and number.
+    """The frames that the teacher must label again, sorted by sequence and number.
 
     Args:
-        report: What verification found.
+        report: From ``verify_store``.
         root: KITTI raw root.
 
     Raises:
-        KittiError: There are such frames, and no root.
+        KittiError: There are such frames, but no root.
     """
     found: set[Frame] = set()
     for finding in report.findings:
@@ -50,13 +50,13 @@ def frames_to_label(report: VerifyReport, root: Path) -> list[Frame]:
 def _frames(finding: Finding, root: Path) -> set[Frame]:
     frames = {Frame.of_sequence(finding.sequence, index) for index in finding.frames}
     if finding.guessed:
-        # A number that never had an image had no labels, unless the whole drive is away.
+        # A number without an image never had labels, unless the whole drive is missing.
         return frames - set(missing_frames(root, frames)) or frames
     return frames
 
 
 def without_labels(report: VerifyReport) -> VerifyReport:
-    """The report less what ``label_again`` makes: what the store's own classes restore."""
+    """The report without what ``label_again`` redoes: what the store's own classes restore."""
     findings = (f for f in report.findings if not (f.array in TEACHERS and f.frames))
     return replace(report, findings=tuple(findings))
 
@@ -74,21 +74,21 @@ def label_again(
     teacher: Teacher,
     advance: Advance = unshown,
 ) -> Outcome:
-    """Run the store's own teacher over damaged frames and put the labels in place of theirs.
+    """Run the store's own teacher over damaged frames and replace their labels.
 
-    A shard is replaced whole or, if one of its damaged frames cannot be labelled, not at all: its
-    other damaged frames would be in the way of every write.
+    If one damaged frame of a shard cannot be labelled, none of the shard is replaced: the frame
+    that stays damaged would block every write.
 
     Args:
         root: KITTI raw root.
         store: Opened for writing.
         frames: From ``frames_to_label``.
-        teacher: The store's own.
-        advance: Called with the number of frames just labelled.
+        teacher: The one that made the store.
+        advance: Receives the number of frames just labelled.
 
     Raises:
-        TeacherError: The teacher as a whole cannot work, or gives no confidence for frames whose
-            sequence has it; theirs stay as they are.
+        TeacherError: The teacher as a whole cannot work, or gives no confidence for a sequence that
+            has it, whose labels then stay as they are.
         LabelStoreError: The labels cannot be written.
     """
     outcome = Outcome()
@@ -128,14 +128,14 @@ def _task(store: LabelStore, sequence: str, shard: int, frames: tuple[Frame, ...
 
 
 def _read(made: LabelStore, task: Task) -> dict[str, dict[int, Labels]]:
-    """The new labels by array and frame number, (H, W) each."""
+    """The new labels, (height, width) each, by array and frame number."""
     indices = [frame.index for frame in task.frames]
     if set(indices) - done_frames(made, task.sequence, task.arrays):
         raise TeacherError(
             "the teacher gives no confidence",
-            expected=f"confidence too, as the store has it for {task.sequence}",
+            expected=f"confidence as well, which the store has for {task.sequence}",
             where="--teacher",
-            remedy="give the teacher that made the store; until then its labels stay as they are",
+            remedy="give the teacher that made the store; until then the labels stay as they are",
         )
     return {
         name: {index: made.array(task.sequence, name).read(index) for index in indices}
@@ -144,10 +144,10 @@ def _read(made: LabelStore, task: Task) -> dict[str, dict[int, Labels]]:
 
 
 def _replace(store: LabelStore, task: Task, new: dict[str, dict[int, Labels]]) -> Outcome:
-    """Take back whatever depends on the old labels, then commit the new ones.
+    """Retract everything that depends on the old labels, then commit the new ones.
 
-    A teacher on a GPU need not give the same pixels twice, so groups and confidence of a frame
-    must never outlive its classes.
+    A teacher on a GPU may give other pixels the second time, so a frame's groups and confidence
+    must not outlive its classes.
     """
     names = [name for name in store.arrays(task.sequence) if name != "classes"]
     arrays = {name: store.array(task.sequence, name) for name in (*names, "classes")}
@@ -158,7 +158,7 @@ def _replace(store: LabelStore, task: Task, new: dict[str, dict[int, Labels]]) -
         for array in arrays.values():
             array.retract([f.index for f in task.frames if f.index < array.length])
         for name, labels in new.items():
-            # Its counts may be damaged too, and are added to by what is written next.
+            # Writing adds to the counts, which may be damaged too.
             arrays[name].recount(task.shard)
             fits = {index: map_ for index, map_ in labels.items() if index < arrays[name].length}
             arrays[name].write_shard(task.shard, fits)
@@ -166,7 +166,7 @@ def _replace(store: LabelStore, task: Task, new: dict[str, dict[int, Labels]]) -
 
 
 def regroup_again(store: LabelStore) -> int:
-    """Bring every groups array up to date with its classes, by the table it was made with."""
+    """Regroup every groups array that lacks frames, by the table it was made with."""
     schemes = {
         name: Scheme.recorded(store.array(sequence, name).attributes)
         for sequence in store.sequences()

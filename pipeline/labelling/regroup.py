@@ -1,4 +1,4 @@
-"""Materialise a grouping scheme beside the classes, under the same commit protocol."""
+"""Write the groups of a scheme beside the classes, under the same commit protocol."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -16,7 +16,7 @@ class RegroupTask:
     """One shard whose classes are committed and whose groups are not."""
 
     number: int
-    """Position among all shards of the store's classes, finished ones included."""
+    """Position among all shards of the store's classes, including finished ones."""
     sequence: str
     """Store folder: date, drive and camera."""
     shard: int
@@ -64,17 +64,17 @@ def regroup(
     advance: Advance = unshown,
     leave: Advance = unshown,
 ) -> int:
-    """Write ``groups_<scheme>`` for the tasks, one shard a core at a time.
+    """Write ``groups_<scheme>`` for the tasks, one shard per core at a time.
 
     Args:
         store: Opened for writing.
-        scheme: The grouping table; recorded in the array's attributes.
+        scheme: The grouping; recorded in the array's attributes.
         tasks: From ``plan_regroup``.
-        advance: Called with the number of frames finished, for progress.
-        leave: Called with the number of frames of a shard that another running process holds.
+        advance: Receives the number of frames just finished.
+        leave: Receives the number of frames in a shard that another running process holds.
 
     Returns:
-        Frames written by this call, without those that another process wrote or holds.
+        Frames written by this call; frames that another process wrote or holds do not count.
 
     Raises:
         LabelStoreError: A class map does not match its checksum, or the store cannot be written.
@@ -91,9 +91,9 @@ def regroup(
 def _finished(
     store: LabelStore, scheme: Scheme, tasks: Sequence[RegroupTask]
 ) -> Iterator[tuple[RegroupTask, int | None]]:
-    """The tasks as they are finished, with what ``_regroup_shard`` said."""
-    # Decompression, look-up and writing all release the interpreter, so threads do. Each works
-    # on one shard, which bounds the memory whatever the number of frames.
+    """The tasks as they finish, each with the result of ``_regroup_shard``."""
+    # Threads are enough: decompression, look-up and writing release the interpreter. Each works on
+    # one shard, which bounds memory whatever the number of frames.
     with ThreadPoolExecutor(usable_cores()) as pool:
         waiting = iter(tasks)
         running = {
@@ -109,7 +109,7 @@ def _finished(
 
 
 def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int | None:
-    """Frames written of one shard; None where another process holds it."""
+    """Group one shard; return the frames written, or None where another process holds it."""
     classes = store.array(task.sequence, "classes")
     groups = store.ensure_array(
         task.sequence,

@@ -1,4 +1,4 @@
-"""Label quality where ground truth exists: confusion, IoU of classes and groups."""
+"""Label quality against ground truth: confusion, IoU of classes and groups."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ from xdistill.teachers.settings import Ids
 Confusion = Int[np.ndarray, "classes classes_and_ignore"]
 
 SHOWN = 3
-"""Confusions of a class that the page for a terminal names."""
+"""Confusions of a class that the text report names, at most."""
 WORTH_SHOWING = 0.001
-"""Share of a class's pixels below which it does not."""
+"""Share of a class's pixels below which the text report omits a confusion."""
 
 
 def score(
@@ -33,22 +33,22 @@ def score(
 ) -> dict[str, Any]:
     """Compare every labelled frame that has a ground-truth map.
 
-    Pixels without ground truth count nowhere; pixels that the teacher ignores are misses.
+    Pixels without ground truth do not count; pixels that the teacher ignores are misses.
 
     Args:
         store: The teacher's labels.
         truth: The ground truth.
-        ids: What the numbers in its files are.
-        scheme: Groups to score beside the classes.
-        advance: Called with the number of maps that are done with, for progress.
+        ids: What its files hold.
+        scheme: Grouping to score beside the classes.
+        advance: Receives the number of maps just finished.
 
     Returns:
-        ``frames`` (compared), ``not_labelled`` and ``unmapped`` (maps left out, see ``as_text``),
+        ``frames`` (compared), ``not_labelled`` and ``unmapped`` (maps left out; see ``as_text``),
         ``pixels``, ``scheme``, and the ``measures`` of ``classes`` and ``groups``.
 
     Raises:
-        FrameLabelError: A ground-truth map that is broken or of another size.
-        ScoreError: No frame has both.
+        FrameLabelError: A ground-truth map is damaged or of another size.
+        ScoreError: No frame has both labels and ground truth.
     """
     names = cityscapes().names
     total, frames = _count(store, truth, ids=ids, advance=advance)
@@ -66,7 +66,7 @@ def score(
 
 
 def _count(store: LabelStore, truth: Truth, *, ids: Ids, advance: Advance) -> tuple[Confusion, int]:
-    """The confusion over all frames that have both, and their number."""
+    """The confusion over all frames that have labels and ground truth, and their number."""
     classes = len(cityscapes().names)
     total, frames = np.zeros((classes, classes + 1), np.int64), 0
     arrays = {name: store.array(name, "classes") for name in store.sequences()}
@@ -83,7 +83,7 @@ def _count(store: LabelStore, truth: Truth, *, ids: Ids, advance: Advance) -> tu
 
 def _nothing_shared(store: LabelStore, truth: Truth) -> ScoreError:
     example = f", such as {truth.maps[0].sequence}/{truth.maps[0].index:010d}" if truth.maps else ""
-    unmapped = f" and {truth.unmapped} maps of no known frame" if truth.unmapped else ""
+    unmapped = f" and {truth.unmapped} maps of unknown frames" if truth.unmapped else ""
     return ScoreError(
         f"no labelled frame has ground truth: {len(truth.maps)} maps of other frames{example}"
         + unmapped,
@@ -97,8 +97,8 @@ def confusion(truth: NDArray[np.uint8], labels: NDArray[np.uint8], *, classes: i
     """Count pixels by true class (rows) and label (columns, ignore last).
 
     Args:
-        truth: Class ids below ``classes``, or 255 where there is none.
-        labels: The same, of the same shape.
+        truth: Class ids below ``classes``, or 255 where there is no ground truth.
+        labels: Class ids or 255, of the same shape.
         classes: Number of classes.
     """
     known = truth != IGNORE_INDEX
@@ -111,7 +111,7 @@ def confusion(truth: NDArray[np.uint8], labels: NDArray[np.uint8], *, classes: i
 def merge(
     counts: Confusion, table: Sequence[int]
 ) -> Int[NDArray[np.int64], "groups groups_and_ignore"]:
-    """Confusion of groups from that of their classes; ignore stays the last column."""
+    """Merge the confusion of classes into that of their groups; ignore stays the last column."""
     groups = max(table) + 1
     rows = np.array(table)
     columns = np.array([*table, groups])
@@ -124,9 +124,9 @@ def measures(counts: Confusion, names: Sequence[str]) -> dict[str, Any]:
     """IoU of each class that occurs, their mean, and pixel accuracy (Cordts et al., CVPR 2016).
 
     Returns:
-        ``miou``, ``accuracy`` and ``iou`` by name, fractions, None for a class that neither the
-        truth nor the labels have; ``confusion``, pixels by true class (rows) and label (columns),
-        in the order of ``iou``, ignore as the last column.
+        ``miou``, ``accuracy`` and ``iou`` by name, all fractions, None for a class that occurs in
+        neither truth nor labels; ``confusion``, pixels by true class (rows) and label (columns), in
+        the order of ``iou``, ignore last.
     """
     hits = counts.diagonal()
     union = counts.sum(axis=1) + counts[:, :-1].sum(axis=0) - hits
@@ -142,7 +142,7 @@ def measures(counts: Confusion, names: Sequence[str]) -> dict[str, Any]:
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """The result as a page for a terminal, in percent."""
+    """The result as text for a terminal, in percent."""
     lines = [f"{result['frames']} frames, {result['pixels']} pixels with ground truth"]
     reasons = {
         "not_labelled": "maps of frames that are not labelled in the store",
@@ -152,7 +152,7 @@ def as_text(result: dict[str, Any]) -> str:
     for title in ("classes", "groups"):
         part = result[title]
         name = title if title == "classes" else f"groups of scheme {result['scheme']}"
-        taken = "what its true pixels were taken for"
+        taken = "what its pixels were predicted as"
         lines += ["", f"{f'IoU of {name}':<31}   {taken}"]
         for (name, value), row in zip(part["iou"].items(), part["confusion"], strict=True):
             wrong = _confusions(row, name=name, names=[*part["iou"], "ignore"])
@@ -163,7 +163,7 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _confusions(row: Sequence[int], *, name: str, names: Sequence[str]) -> str:
-    """The largest wrong shares of a true class's pixels: ``2.1 % as sidewalk``."""
+    """The largest wrongly predicted shares of a class's pixels: ``2.1 % as sidewalk``."""
     pixels = max(sum(row), 1)
     wrong = [(count / pixels, other) for count, other in zip(row, names, strict=True)]
     largest = sorted((pair for pair in wrong if pair[1] != name), key=lambda pair: -pair[0])

@@ -11,7 +11,7 @@ from xdistill.pipeline.kitti.frames import Frame
 from xdistill.teachers.png import LAYOUT
 
 FLAT = "[0-9][0-9][0-9][0-9][0-9][0-9]_10.png"
-"""KITTI-2015 semantics: number of the image, and the first of its pair."""
+"""KITTI-2015 semantics: number of the image; ``_10`` is the first of its pair."""
 DEVKIT = "train_mapping.txt of KITTI 2015's scene-flow development kit"
 
 
@@ -24,7 +24,7 @@ class TruthMap:
     """The ground truth of one frame."""
 
     path: Path
-    """PNG of ids."""
+    """PNG file of ids."""
     sequence: str
     """``<date>/<drive>/image_02``."""
     index: int
@@ -36,15 +36,15 @@ class Truth:
     """A folder of ground truth."""
 
     folder: Path
-    """Where it was found."""
+    """The folder."""
     maps: tuple[TruthMap, ...]
-    """Those whose frame is known."""
+    """Ground-truth maps whose frame is known."""
     unmapped: int = 0
-    """Files whose frame the mapping does not name."""
+    """Number of files whose frame the mapping does not name."""
 
 
 def find_truth(folder: Path, *, mapping: Path | None = None) -> Truth:
-    """Find ground truth and the frames that it shows.
+    """Find ground-truth maps and the frames they belong to.
 
     Args:
         folder: ``<date>/<drive>/image_02/<10 digits>.png``; with a mapping ``000000_10.png``,
@@ -52,11 +52,12 @@ def find_truth(folder: Path, *, mapping: Path | None = None) -> Truth:
         mapping: KITTI 2015's train_mapping.txt; line n + 1 names the frame of image n.
 
     Raises:
-        ScoreError: No such folder or mapping, no ground truth in it, or a line of another form.
+        ScoreError: The folder or mapping does not exist, the folder has no ground truth, or a line
+            of the mapping is malformed.
     """
     if not folder.is_dir():
         raise ScoreError(
-            f"no folder {folder}",
+            f"{folder} does not exist or is no folder",
             expected="a folder of ground-truth label maps",
             where=folder.absolute(),
             remedy="correct the path after --labels",
@@ -70,8 +71,8 @@ def find_truth(folder: Path, *, mapping: Path | None = None) -> Truth:
     frames = read_mapping(mapping)
     if not flat:
         raise ScoreError(
-            f"no ground truth in {folder}",
-            expected="files as 000000_10.png (KITTI-2015 semantics), because of --mapping",
+            f"{folder} has no ground truth",
+            expected="files named like 000000_10.png (KITTI-2015 semantics), because of --mapping",
             where=folder.absolute(),
             remedy="give the folder that holds them, or leave out --mapping",
         )
@@ -80,7 +81,7 @@ def find_truth(folder: Path, *, mapping: Path | None = None) -> Truth:
 
 
 def _laid_out(folder: Path) -> Iterator[TruthMap]:
-    """Maps that lie where KITTI raw has the image."""
+    """Maps laid out like the images of KITTI raw."""
     for path in folder.glob(LAYOUT):
         if re.fullmatch(r"\d{10}", path.stem):
             sequence = str(path.parent.relative_to(folder))
@@ -89,17 +90,17 @@ def _laid_out(folder: Path) -> Iterator[TruthMap]:
 
 def _nothing(folder: Path, *, flat: bool) -> ScoreError:
     return ScoreError(
-        f"names of KITTI-2015 semantics (000000_10.png) in {folder}, which tell no drive"
+        f"the files in {folder} have names of KITTI-2015 semantics (000000_10.png), without a drive"
         if flat
-        else f"no ground truth in {folder}",
-        expected="files as <date>/<drive>/image_02/<10 digits>.png",
+        else f"{folder} has no ground truth",
+        expected="files named like <date>/<drive>/image_02/<10 digits>.png",
         where=folder.absolute(),
         remedy=f"give --mapping: {DEVKIT}" if flat else "correct the path after --labels",
     )
 
 
 def _mapped(files: list[Path], frames: list[Frame | None]) -> Iterator[TruthMap]:
-    """Those of the files that the mapping knows the frame of."""
+    """The maps whose frame the mapping names."""
     for path in files:
         number = int(path.name.partition("_")[0])
         frame = frames[number] if number < len(frames) else None
@@ -111,15 +112,15 @@ def read_mapping(path: Path) -> list[Frame | None]:
     """The raw frame of every image of KITTI 2015; None where its line is empty.
 
     Args:
-        path: Lines as ``2011_09_26 2011_09_26_drive_0005_sync 0000000010``.
+        path: Lines like ``2011_09_26 2011_09_26_drive_0005_sync 0000000010``.
 
     Raises:
-        ScoreError: No such file, no text, or a line of another form.
+        ScoreError: The file does not exist or is not text, or a line is malformed.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no text"
+        reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ScoreError(
             f"{path.name} cannot be read: {reason}",
             expected=DEVKIT,
@@ -134,12 +135,12 @@ def _frame(line: str, number: int, path: Path) -> Frame | None:
     if not fields:
         return None
     try:
-        # The semantics are of the left colour camera.
+        # KITTI-2015 semantics labels the left colour camera.
         return Frame.parse(f"{'/'.join(fields[:-1])} {fields[-1]} l")
     except SplitError as error:
         raise ScoreError(
-            f"line {number} of {path.name}: {line.strip()[:80]!r}",
-            expected="date, drive and frame as 2011_09_26 2011_09_26_drive_0005_sync 0000000010, "
+            f"line {number} of {path.name} names no frame: {line.strip()[:80]!r}",
+            expected="date, drive and frame like 2011_09_26 2011_09_26_drive_0005_sync 0000000010, "
             "or an empty line",
             where=path.absolute(),
             remedy=f"give {DEVKIT}, unchanged",

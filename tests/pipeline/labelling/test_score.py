@@ -107,7 +107,7 @@ def test_command_in_text_with_label_ids(store: Path, tmp_path: Path) -> None:
     ("prepare", "named"),
     [
         (lambda folder: folder / "gone", "correct the path after --labels"),
-        (lambda folder: folder.parent, "no ground truth in"),
+        (lambda folder: folder.parent, "has no ground truth"),
         (lambda folder: flat(folder, TRUTH).parent, "give --mapping: train_mapping.txt"),
         (
             lambda folder: ground_truth(folder, TRUTH, index=1),
@@ -170,7 +170,10 @@ def test_kitti_2015_is_scored_against_the_mapped_frames(store: Path, tmp_path: P
     ("lines", "named"),
     [
         ("\n" * 4, "0 maps of other frames and 1 maps of no known frame"),
-        (LINE.format(3) + "2011_09_26 drive\n", "line 2 of train_mapping.txt: '2011_09_26 drive'"),
+        (
+            LINE.format(3) + "2011_09_26 drive\n",
+            "line 2 of train_mapping.txt names no frame: '2011_09_26 drive'",
+        ),
         ("some text\n", "line 1 of train_mapping.txt"),
         (LINE.format(1), "label these frames first"),
     ],

@@ -87,7 +87,7 @@ def test_a_larger_request_adds_only_what_is_missing(tree: Tree, store: Path) -> 
     run(tree, store, "--drive", "2011_09_28_drive_0002_sync")
     kept = snapshot(store / DRIVE_B)
     result = run(tree, store)
-    assert "labelled 69 frames, 0 failed, 3 were there" in result.stdout
+    assert "labelled 69 frames, 0 failed, 3 already done" in result.stdout
     assert snapshot(store / DRIVE_B) == kept
 
 
@@ -114,7 +114,7 @@ def test_frames_that_cannot_be_read_fail_alone_and_are_tried_again(tree: Tree, s
     assert snapshot(store / SEQUENCE_A / "classes" / "c") == before
     broken.write_bytes(whole)
     again = run(tree, store)
-    assert again.exit_code == 0 and "labelled 1 frames, 0 failed, 71 were there" in again.stdout
+    assert again.exit_code == 0 and "labelled 1 frames, 0 failed, 71 already done" in again.stdout
     assert np.array_equal(plain(store, SEQUENCE_A, 10), tree.expected(DRIVE_A, 10))
     assert np.array_equal(plain(store, SEQUENCE_A, 11), tree.expected(DRIVE_A, 11))
 
@@ -248,7 +248,7 @@ def test_a_kill_in_the_middle_costs_at_most_the_open_shard(
     finished = subprocess.run(
         slow_run, cwd=store.parent, capture_output=True, text=True, check=True
     )
-    assert f"{kept} were there" in finished.stdout
+    assert f"{kept} already done" in finished.stdout
     for index in (0, 20, 63, 64, 69):
         assert (plain(store, SEQUENCE_A, index) == index % 19).all()
 
@@ -289,7 +289,7 @@ def test_confidence_can_be_added_later_and_changes_no_label(
     assert "labelled 72 frames" in run(tree, store, *teacher).stdout
     before = snapshot(store / SEQUENCE_A / "classes")
     added = run(tree, store, *teacher, "--confidence")
-    assert "labelled 72 frames, 0 failed, 0 were there" in added.stdout, added.output
+    assert "labelled 72 frames, 0 failed, 0 already done" in added.stdout, added.output
     assert snapshot(store / SEQUENCE_A / "classes") == before
     image = cv2.imread(str(tree.image(DRIVE_A, 66)))
     levels = LabelStore.open(store).array(SEQUENCE_A, "confidence").read(66)
