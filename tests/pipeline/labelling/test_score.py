@@ -169,7 +169,7 @@ def test_kitti_2015_is_scored_against_the_mapped_frames(store: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("lines", "named"),
     [
-        ("\n" * 4, "0 maps of other frames and 1 maps of no known frame"),
+        ("\n" * 4, "0 maps of other frames and 1 maps of unknown frames"),
         (
             LINE.format(3) + "2011_09_26 drive\n",
             "line 2 of train_mapping.txt names no frame: '2011_09_26 drive'",
