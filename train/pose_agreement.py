@@ -1,7 +1,7 @@
-"""How well learned motions agree with the recorded ones, beside motions that nobody had to learn.
+"""How well learned motions agree with the recorded ones, compared with trivial motions.
 
-The direction of the translation proves nothing: a car goes forward, so a constant is right to two
-degrees. What a pose network has learned shows in what varies from frame to frame.
+The direction of the translation proves nothing: a car drives forward, so that a constant direction
+is right to two degrees. What a pose network has learned shows in what varies between frames.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,14 @@ from xdistill.manifests.errors import XDistillError
 Floats = NDArray[np.float64]
 
 LEAST_SPREAD = 0.1
-"""Motions that vary by less than this share of the true spread are called constant."""
+"""Motions whose spread is below this share of the true spread are called constant."""
 LEAST_CORRELATION = 0.3
-"""A yaw that agrees less with the recorded one, or runs against it, is noise or has a wrong sign.
-Yaw alone: it is large where roads bend; pitch and speed vary little and may well be lost in noise.
-"""
+"""Below this correlation with the recorded yaw, a yaw is noise or has the wrong sign. Yaw alone: it
+is large where roads bend, while pitch and speed vary little and may drown in noise."""
 LEAST_STD = float(np.finfo(np.float32).eps)
-"""What varies by less (in the axis' own unit) is constant up to rounding."""
+"""Below this standard deviation, in the axis' unit, values are constant up to rounding."""
 FEWEST = 3
-"""Frames from which a correlation can be told."""
+"""Fewest frames that a correlation is computed from."""
 AXES = {"yaw": "degrees", "pitch": "degrees", "speed": "m a frame"}
 
 
@@ -36,22 +35,22 @@ class Axis:
     """One component of the motion from each frame to the next."""
 
     unit: str
-    """Of all values."""
+    """Unit of all values."""
     learned: Floats
-    """(N,) as predicted; speed has the true median. NaN where either motion is no number."""
+    """(N,) as predicted; speed scaled to the true median. NaN where either motion is not finite."""
     recorded: Floats
     """(N,) from oxts; NaN in the same frames."""
     trivial: float
-    """What the trivial motion has for every frame: no turn, or the median speed."""
+    """Value of the trivial motion in every frame: no turn, or the median speed."""
 
     @property
     def unusable(self) -> int:
-        """Frames without a finite value; with any, no figure can be told."""
+        """Number of frames without a finite value; with any, the figures are None."""
         return int(np.isnan(self.learned).sum())
 
     @property
     def correlation(self) -> float | None:
-        """Pearson's, None where one side does not vary or a frame is unusable."""
+        """Pearson's; None where one side does not vary or a frame is unusable."""
         if self.unusable or min(self.learned.std(), self.recorded.std()) < LEAST_STD:
             return None
         return float(np.corrcoef(self.learned, self.recorded)[0, 1])
@@ -67,7 +66,7 @@ class Axis:
         return float(self.learned.std() / self.recorded.std())
 
     def as_json(self) -> dict[str, Any]:
-        """Figures, and the pairs (recorded, learned) themselves; None for what is no number."""
+        """Figures and the pairs (recorded, learned); None for what is not finite."""
         pairs = np.column_stack([self.recorded, self.learned]).round(5).astype(object)
         pairs[np.isnan(self.learned)] = None
         return {
@@ -105,9 +104,9 @@ def compare(learned: Floats, recorded: Floats) -> dict[str, Axis]:
     """
     if len(recorded) < FEWEST:
         raise PoseReportError(
-            f"{len(recorded)} frames",
+            f"{len(recorded)} frames are too few to compare motions",
             expected=f"at least {FEWEST}",
-            remedy="give a larger split",
+            remedy="use a larger split",
         )
     usable = np.isfinite(learned).all(axis=(1, 2)) & np.isfinite(recorded).all(axis=(1, 2))
     found, truth = np.full((2, len(recorded), len(AXES)), np.nan)
@@ -124,18 +123,18 @@ def compare(learned: Floats, recorded: Floats) -> dict[str, Axis]:
 
 
 def failures(axes: dict[str, Axis]) -> list[str]:
-    """What must not be overlooked, in words; the first that holds of each axis.
+    """What a reader must not overlook, in words: the first failure of each axis.
 
-    Values that are no numbers, motions that do not vary from frame to frame, and a yaw that does
+    Values that are not finite, motions that do not vary from frame to frame, and a yaw that does
     not follow the recorded one.
     """
-    told = ((name, _failure(name, axis)) for name, axis in axes.items())
-    return [f"FAILURE: the learned {name} {reason}" for name, reason in told if reason]
+    reasons = ((name, _failure(name, axis)) for name, axis in axes.items())
+    return [f"FAILURE: the learned {name} {reason}" for name, reason in reasons if reason]
 
 
 def _failure(name: str, axis: Axis) -> str | None:
     if axis.unusable:
-        return f"is no finite number in {axis.unusable} of {len(axis.learned)} frames."
+        return f"is not finite in {axis.unusable} of {len(axis.learned)} frames."
     spread, correlation = axis.spread_ratio, axis.correlation
     if spread is not None and spread < LEAST_SPREAD:
         return (

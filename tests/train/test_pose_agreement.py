@@ -45,8 +45,8 @@ def test_a_constant_motion_is_called_a_failure() -> None:
     truth = np.stack([motion(yaw=y, pitch=y, ahead=1 + y / 10) for y in (-2.0, 0.5, 1.0, 3.0)])
     axes = compare(np.stack([motion()] * 4), truth)
     assert axes["yaw"].correlation is None
-    told = failures(axes)
-    assert len(told) == 3 and all(line.startswith("FAILURE: the learned") for line in told)
+    reported = failures(axes)
+    assert len(reported) == 3 and all(line.startswith("FAILURE: the learned") for line in reported)
 
 
 def test_a_tenth_of_the_spread_is_the_limit() -> None:
@@ -70,9 +70,9 @@ def test_motions_that_are_no_numbers_are_a_failure(value: float, bad: int) -> No
     learned = turning(*YAWS)
     learned[:bad, 0, 2] = value
     axes = compare(learned, turning(*YAWS))
-    told = failures(axes)
-    assert len(told) == 3
-    assert all(f"no finite number in {bad} of 4 frames" in line for line in told)
+    reported = failures(axes)
+    assert len(reported) == 3
+    assert all(f"is not finite in {bad} of 4 frames" in line for line in reported)
     content = json.loads(json.dumps({n: a.as_json() for n, a in axes.items()}, allow_nan=False))
     for axis in content.values():
         assert axis["correlation"] is axis["error"] is axis["spread_ratio"] is None
@@ -81,8 +81,8 @@ def test_motions_that_are_no_numbers_are_a_failure(value: float, bad: int) -> No
 
 
 def test_a_yaw_that_runs_against_the_recorded_one_is_a_failure() -> None:
-    (told,) = failures({"yaw": compare(turning(*(-y for y in YAWS)), turning(*YAWS))["yaw"]})
-    assert told == (
+    (reported,) = failures({"yaw": compare(turning(*(-y for y in YAWS)), turning(*YAWS))["yaw"]})
+    assert reported == (
         "FAILURE: the learned yaw runs against the recorded one: their correlation is -1.00."
     )
 
@@ -91,12 +91,12 @@ def test_a_yaw_of_noise_is_a_failure(rng: np.random.Generator) -> None:
     truth, noise = rng.normal(size=(2, 200))
     axes = compare(turning(*noise), turning(*truth))
     assert abs(axes["yaw"].correlation or 1) < 0.2
-    told = [line for line in failures(axes) if "yaw" in line]
-    assert len(told) == 1 and "the recorded one: their correlation is" in told[0]
+    reported = [line for line in failures(axes) if "yaw" in line]
+    assert len(reported) == 1 and "the recorded one: their correlation is" in reported[0]
 
 
 def test_the_correlation_of_yaw_has_a_limit() -> None:
-    def told(share: float) -> list[str]:
+    def reported(share: float) -> list[str]:
         # Two patterns without correlation: the share of one is the correlation.
         truth, other = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
         yaws = share * truth + np.sqrt(1 - share**2) * other
@@ -104,8 +104,8 @@ def test_the_correlation_of_yaw_has_a_limit() -> None:
         assert axis.correlation == pytest.approx(share, abs=1e-9)
         return failures({"yaw": axis})
 
-    assert "does not follow" in told(0.29)[0]
-    assert told(0.31) == []
+    assert "does not follow" in reported(0.29)[0]
+    assert reported(0.31) == []
 
 
 def test_a_recorded_axis_that_does_not_vary_has_no_spread_to_compare() -> None:
@@ -115,5 +115,5 @@ def test_a_recorded_axis_that_does_not_vary_has_no_spread_to_compare() -> None:
 
 
 def test_too_few_frames_are_refused() -> None:
-    with pytest.raises(PoseReportError, match="2 frames"):
+    with pytest.raises(PoseReportError, match="2 frames are too few"):
         compare(np.stack([motion()] * 2), np.stack([motion()] * 2))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -25,19 +26,19 @@ Item = TypeVar("Item")
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
-    help="Run folder, or one with Monodepth2's files [the newest under runs/].",
+    help="Run folder, or one with Monodepth2's files.  [the newest under runs/]",
 )
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path),
-    help="Instead of a run: .npy of scaled disparities (frames, h, w) in the split's order.",
+    help="In place of a run: .npy of scaled disparities (frames, h, w) in the split's order.",
 )
 @console.data_option
 @click.option("--split", default=DEFAULT_SPLIT, show_default=True, help="Split file or name.")
 @click.option(
     "--ground-truth",
     type=click.Path(path_type=Path),
-    help="HDF5 file with the projected LiDAR depth [one in the cache folder].",
+    help="HDF5 file with the projected LiDAR depth.  [one in the cache folder]",
 )
 @click.option(
     "--json", "out", type=click.Path(path_type=Path), help="Write means and per-image scores."
@@ -47,7 +48,9 @@ Item = TypeVar("Item")
     type=click.Path(path_type=Path),
     help="Keep the run's disparities (.npy), for --predictions.",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[cuda where there is one]")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="Where to predict.  [cuda if available]"
+)
 @console.examples(
     "xd-eval --run runs/xdistill-rn50-1 --data kitti --json metrics.json",
     "xd-eval --predictions disps.npy --split kitti-eigen-test",
@@ -63,7 +66,7 @@ def main(
     save: Path | None,
     device: str | None,
 ) -> None:
-    """Score a depth network against LiDAR, beside the published results.
+    """Score a depth network against LiDAR, under the published results.
 
     The protocol is Eigen's, with the Garg crop and median scaling. The scans are projected once
     and kept in a file.
@@ -95,11 +98,12 @@ def main(
     )
     click.echo(report.text())
     if out is None:
-        click.echo("next: the same command with --json FILE keeps these numbers and each image's")
+        click.echo("next: add --json FILE to keep these numbers and those of each image")
     else:
         _write(out, report.as_json())
         click.echo(f"wrote {out}")
-        click.echo(f"next: xd-eval --run ANOTHER --data {data} --split {split}, to compare runs")
+        same = f"--data {quote(str(data))} --split {quote(split)}"
+        click.echo(f"next: xd-eval --run ANOTHER {same}, to compare runs")
 
 
 def _score(

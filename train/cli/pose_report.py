@@ -1,6 +1,7 @@
 """``python -m xdistill.train.cli.pose_report``."""
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -29,7 +30,8 @@ def main(run: Path, data: Path, split: str, out: Path | None) -> None:
     if out is not None:
         atomic.write(out, [json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"])
         click.echo(f"wrote {out}")
-    click.echo(f"next: xd-eval --run {run} --data {data} --split {split}")
+    words = ["xd-eval", "--run", str(run), "--data", str(data), "--split", split]
+    click.echo(f"next: {shlex.join(words)}")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ def text(content: dict[str, Any]) -> str:
             f"{_shown(axis['error'], 3):>9}{_shown(axis['trivial_error'], 3):>9}"
             f"{_shown(axis['spread_ratio'], 2):>13}"
         )
-    lines.append("trivial: no yaw, no pitch, one speed for all; speed has the true median")
+    lines.append(
+        "trivial: no yaw, no pitch, one speed for all frames; speed is scaled to the true median"
+    )
     return "\n".join([*lines, *content["failures"]])
 
 

@@ -150,7 +150,7 @@ def test_bare_it_takes_the_newest_run_and_says_so(run: Path) -> None:
     assert "assumed: --run runs/mine-1 (the newest checkpoint)" in result.stderr
     assert "--data kitti" in result.stderr and "--split split.txt" in result.stderr
     assert "\nmine-1" in result.stdout
-    assert "next: the same command with --json FILE" in result.stdout
+    assert "next: add --json FILE to keep these numbers" in result.stdout
 
 
 def test_without_a_run_it_says_to_train_first(scanned: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_disk_that_is_full_at_the_end_costs_the_json_only(
     assert "--json m.json cannot be written (No space left on device)" in result.stderr
 
 
-def test_a_cache_folder_that_cannot_be_written_is_told(
+def test_a_cache_folder_that_cannot_be_written_is_reported(
     predictions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDISTILL_CACHE", str(predictions))
