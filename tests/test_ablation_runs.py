@@ -169,7 +169,7 @@ def test_kept_runs_of_other_settings_are_refused(module: Any, street: Path, tmp_
     content = json.loads(path.read_text())
     content["settings"]["recipe"]["lr"] *= 2
     path.write_text(json.dumps(content))
-    with pytest.raises(SystemExit, match="of other settings"):
+    with pytest.raises(SystemExit, match="has other settings"):
         ablation.refuse_others([planned], tmp_path)
 
 

@@ -10,12 +10,11 @@ from xdistill.pipeline.demo.runner import run_stages
 from xdistill.pipeline.demo.stages import BASELINE, DemoSettings, stages
 from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.demo.summary import summarise
+from xdistill.pipeline.street.record.folder import StreetSettings, parse_size
 from xdistill.teachers.spec import TeacherSpec
 from xdistill.train.recipe.file import load_recipe
 
 REPORT, NUMBERS = "report.html", "report.json"
-SEEDS = 2**32
-"""Seeds of a street are smaller."""
 PACKAGES = ("numba", "jinja2", "matplotlib")
 """Of the extra ``street``: for the street itself and for the page."""
 
@@ -91,18 +90,20 @@ def check(settings: DemoSettings) -> None:
     """Refuse what would fail in a later stage.
 
     Raises:
-        DemoError: A package is missing, the recipe has no baseline, or the seed is too large.
+        DemoError: A package is missing, or the recipe has no baseline.
+        StreetError: A number of the street is out of range.
         TeacherError: The teacher's form is unknown.
         ManifestError: The recipe does not exist.
         RecipeError: A recipe key is unknown or has a bad value.
     """
     _check_packages()
     _check_recipes(settings)
-    if not 0 <= settings.seed < SEEDS:
-        raise DemoError(
-            f"seed {settings.seed} is out of range", expected=f"0 to {SEEDS - 1}", where="--seed",
-            remedy="give a smaller seed",
-        )  # fmt: skip
+    StreetSettings(
+        drives=settings.drives,
+        frames=settings.frames,
+        size=parse_size(settings.size),
+        seed=settings.seed,
+    )
     # Its form alone: the demo itself may create what it names.
     TeacherSpec.parse(settings.teacher)
 
@@ -111,7 +112,7 @@ def _check_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise DemoError(
-            f"{', '.join(missing)} not installed",
+            f"the demo cannot import {', '.join(missing)}",
             expected="the optional dependencies of the extra 'street'",
             remedy="pip install 'xdistill[street]'",
         )

@@ -16,12 +16,11 @@ from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.kitti.splits import read_split
 from xdistill.pipeline.store import LabelReader
+from xdistill.pipeline.street.record.folder import DEPTH, DEPTH_STEPS
 from xdistill.train.page.pictures import css_colour, data_address, depth_colours, enlarge
 
 EXAMPLES = 4
 """Number of test frames shown, spread over the drives."""
-DEPTH_STEPS = 256
-"""The street's depth files hold 1/256 m."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +74,7 @@ def exact_depth(street: Path, frame: Frame) -> NDArray[np.float32]:
     Raises:
         DemoError: The file is missing or damaged.
     """
-    path = street / "depth" / frame.sequence / f"{frame.index:010d}.png"
+    path = street / DEPTH / frame.sequence / f"{frame.index:010d}.png"
     steps = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if steps is None:
         raise DemoError(

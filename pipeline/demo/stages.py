@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xdistill.pipeline.demo.step import Stage, Step
 from xdistill.pipeline.demo.trivial import CONSTANT, ROW_PRIOR, write_trivial_predictions
+from xdistill.pipeline.street.record.folder import SPLITS
 from xdistill.train.metrics_log import METRICS_FILE
 from xdistill.train.run import RECORD_FILE
 
@@ -48,7 +49,7 @@ class DemoSettings:
 
     def split(self, name: str) -> Path:
         """Split file ``train``, ``val`` or ``test``."""
-        return self.street / "splits" / f"{name}.txt"
+        return self.street / SPLITS / f"{name}.txt"
 
     def run(self, name: str) -> Path:
         """Run folder of ``baseline`` or ``distilled``."""

@@ -80,7 +80,7 @@ def _programs() -> Mapping[str, str]:
     missing = [name for name in ("xd-pipeline", "xd-train", "xd-eval") if name not in found]
     if missing:
         raise DemoError(
-            f"{', '.join(missing)} not installed in this environment",
+            f"this environment lacks {', '.join(missing)}",
             expected="the programs of an installed xdistill",
             where=sys.prefix,
             remedy="install it again: pip install --editable '.[dev]'",

@@ -17,7 +17,7 @@ from xdistill.train.recipe.file import load_run_recipe
 ERRORS = ("abs_rel", "sq_rel", "rmse", "rmse_log")
 """Metrics to minimise; the others are to maximise."""
 MUST_BEAT = 0.2
-"""The baseline's abs_rel must be this share below that of the trivial baselines."""
+"""Share by which the baseline's abs_rel must be below that of each trivial baseline."""
 CURVE_POINTS = 100
 """Points of a loss curve."""
 LOSSES = ("loss", "loss_photometric", "loss_d2s")
@@ -30,9 +30,9 @@ def summarise(
     """Gather scores, differences, poses and curves.
 
     Args:
-        settings: The demo's.
-        stages: Its stages, finished.
-        seconds: How long each took.
+        settings: What decides the numbers.
+        stages: The finished stages.
+        seconds: Duration of each stage by its name.
 
     Raises:
         DemoError: A result is missing or damaged.
@@ -77,7 +77,7 @@ def gain_over_trivial(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, f
 def difference(
     baseline: Mapping[str, float], distilled: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
-    """Distilled minus baseline of each metric, in percent of the baseline, and whether it gains."""
+    """Distilled minus baseline of each metric, its percentage, and whether it is better."""
     result = {}
     for name, value in baseline.items():
         change = distilled[name] - value
@@ -93,7 +93,7 @@ def loss_curves(log: Path, *, points: int = CURVE_POINTS) -> dict[str, list[floa
     """Means of the losses over equal spans of steps: ``step`` and each of ``LOSSES``.
 
     Raises:
-        DemoError: No log, or a line that cannot be read.
+        DemoError: The log is missing or damaged.
     """
     lines = _read_lines(log)
     span = max(1, -(-len(lines) // points))
@@ -105,12 +105,12 @@ def loss_curves(log: Path, *, points: int = CURVE_POINTS) -> dict[str, list[floa
 
 
 def yaw_curve(log: Path) -> list[list[float]]:
-    """Step and correlation of the learned with the recorded yaw, of every validation.
+    """Step of every validation, and the correlation of the learned with the recorded yaw there.
 
     Empty with recorded poses, and 0 where the learned yaw does not vary.
 
     Raises:
-        DemoError: No log, or a line that cannot be read.
+        DemoError: The log is missing or damaged.
     """
     lines = [line for line in _read_lines(log) if YAW in line]
     return [[line["step"], line[YAW] or 0.0] for line in lines]

@@ -1,8 +1,8 @@
 """Does distillation help on the street? Paired seeds, intervals, controls: ``make ablation``.
 
-First ``--validate``: one validation seed, scored on the validation drives, to fix the settings.
-Then, with these settings, the test seeds, scored on the test drives. Finished runs are kept, so
-that the same command goes on where it was stopped.
+First ``--validate``: one validation seed, scored on the validation drives, fixes the settings.
+Then the test seeds run with these settings and are scored on the test drives. Finished runs are
+kept, so the same command resumes.
 """
 
 import argparse
@@ -38,15 +38,15 @@ class Run:
     variant: str
     """baseline, distilled, shuffled or stopped."""
     seed: int
-    """Of its three random streams."""
+    """Seed of its three random streams."""
     split: str
-    """Drives it is scored on."""
+    """Split it is scored on."""
     changes: tuple[str, ...] = ()
     """Recipe keys, ``key=value``."""
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         changes = [change for change in self.changes if change not in SETTINGS]
         return "-".join([self.variant, *changes, str(self.seed)]).replace("=", "_")
 
@@ -70,13 +70,13 @@ def main() -> None:
 
 
 def planned_runs(options: argparse.Namespace) -> list[Run]:
-    """What the options ask for; their changes come last, so that they win over ``SETTINGS``."""
+    """Runs for the options, whose changes come last and so win over ``SETTINGS``."""
     changes = (*SETTINGS, *options.changes)
     return validation_runs(changes) if options.validate else test_runs(options.seeds, changes)
 
 
 def parse_options(words: Sequence[str]) -> argparse.Namespace:
-    """The command line; what would fail after the trainings is refused here."""
+    """Parse the command line; refuse what would fail after the trainings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     parser.add_argument("--processes", type=int, default=2, help="trainings at the same time")
@@ -85,7 +85,7 @@ def parse_options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(words)
     if options.processes < 1:
-        parser.error(f"--processes {options.processes}: give 1 or more")
+        parser.error(f"--processes is {options.processes}: give 1 or more")
     if len(set(options.seeds)) != len(options.seeds) or len(options.seeds) - 1 not in T_975:
         most = max(T_975) + 1
         parser.error(f"--seeds: {len(options.seeds)} given, expected 2 to {most} different ones")
@@ -93,7 +93,7 @@ def parse_options(words: Sequence[str]) -> argparse.Namespace:
 
 
 def make_street(out: Path) -> None:
-    """Render what is missing of the street; the command refuses a street of other settings."""
+    """Render the missing drives; the command refuses a street of other settings."""
     out.mkdir(parents=True, exist_ok=True)
     words = f"--drives {DRIVES} --frames {FRAMES} --size {SIZE} --seed {STREET_SEED}"
     program = "from xdistill.pipeline.cli.main import main; main()"
@@ -122,7 +122,7 @@ def test_runs(seeds: Sequence[int], changes: tuple[str, ...]) -> list[Run]:
 
 
 def refuse_others(runs: Sequence[Run], out: Path) -> None:
-    """Stop where a kept run's settings are not those that it would have now."""
+    """Refuse a kept run whose settings differ from those it would have now."""
     # Here, because it loads PyTorch, which takes seconds.
     from ablation_run import full_settings, settings
 
@@ -132,14 +132,14 @@ def refuse_others(runs: Sequence[Run], out: Path) -> None:
         wanted = full_settings(recipe, variant=run.variant, seed=run.seed, split=run.split)
         if path.is_file() and json.loads(path.read_text()).get("settings") != wanted:
             raise SystemExit(
-                f"{path} is of other settings: remove its folder or give another --out"
+                f"{path} has other settings: move its folder away or give another --out"
             )
 
 
 def finish(runs: Sequence[Run], out: Path, *, processes: int) -> None:
-    """Start the missing runs, so many at a time, until all have their scores.
+    """Run the missing runs, ``processes`` at a time, until all have scores.
 
-    After a failure no further one is started; those under way are waited for and keep theirs.
+    After a failure no further run starts; those under way finish and keep their scores.
     """
     waiting = [run for run in runs if not (out / run.name / SCORES).is_file()]
     total, running, failed = len(waiting), {}, []
@@ -159,7 +159,7 @@ def finish(runs: Sequence[Run], out: Path, *, processes: int) -> None:
 
 
 def start(run: Run, out: Path) -> "subprocess.Popen[bytes]":
-    """One run in a process of its own, on one thread; what an interrupted one left is removed."""
+    """Start a run in a new process on one thread, after removing an interrupted run's files."""
     folder = out / run.name
     for left in sorted(folder.rglob("*"), reverse=True):
         left.rmdir() if left.is_dir() else left.unlink()
@@ -182,14 +182,14 @@ def start(run: Run, out: Path) -> "subprocess.Popen[bytes]":
 
 
 def read_scores(out: Path, run: Run) -> dict[str, Any]:
-    """What the run wrote, with its values as an array (frames, metrics)."""
+    """A run's scores, with its values as an array (frames, metrics)."""
     content: dict[str, Any] = json.loads((out / run.name / SCORES).read_text())
     content["values"] = np.array(content["values"], dtype=float)
     return content
 
 
 def validation_text(scores: dict[Run, dict[str, Any]]) -> str:
-    """Mean metrics of every setting on the validation drives."""
+    """Mean metrics of each setting on the validation drives."""
     lines = [f"validation seed {VALIDATION_SEED}, validation drives"]
     for run, score in scores.items():
         means = dict(zip(score["names"], np.nanmean(score["values"], axis=0), strict=True))
@@ -199,7 +199,7 @@ def validation_text(scores: dict[Run, dict[str, Any]]) -> str:
 
 
 def ablation_text(scores: dict[Run, dict[str, Any]]) -> str:
-    """Paired differences to the baseline and to the shuffled teacher, and the controls."""
+    """Paired differences from the baseline and from the shuffled teacher, and the controls."""
     seeds = sorted({run.seed for run in scores})
     first = next(iter(scores.values()))
     lines = [
@@ -219,7 +219,7 @@ def ablation_text(scores: dict[Run, dict[str, Any]]) -> str:
 def difference_table(
     scores: dict[Run, dict[str, Any]], seeds: Sequence[int], variant: str, *, base: str
 ) -> list[str]:
-    """A row for every metric: what the variant has more than the base."""
+    """A row for each metric: variant minus base."""
     rows = [
         f"{'metric':<28}{base:>9}{'change':>9}{'%':>7}   {'95 % t over seeds':<20} "
         f"{'95 % over drives':<20} per seed"
@@ -233,7 +233,7 @@ def difference_table(
 
 
 def difference_row(name: str, before: float, change: Difference, *, base: str) -> str:
-    """One metric: the base, the paired change, both intervals, each seed, and the verdict."""
+    """A metric's base, paired change, both intervals, per-seed changes and verdict."""
 
     def span(interval: tuple[float, float]) -> str:
         return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
@@ -255,7 +255,7 @@ def _stack(
 
 
 def stopped_text(scores: dict[Run, dict[str, Any]], seed: int) -> str:
-    """Whether D2S without its gradient left the baseline as it was, to the last bit."""
+    """Whether D2S without its gradient left the baseline unchanged to the last bit."""
     found = {run.variant: score for run, score in scores.items() if run.seed == seed}
     baseline, stopped = found["baseline"], found["stopped"]
     same = baseline["depth_digest"] == stopped["depth_digest"] and np.array_equal(

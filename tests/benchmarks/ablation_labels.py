@@ -1,4 +1,4 @@
-"""A teacher for the ablation: the street's exact labels, spoilt from a random stream of its own."""
+"""A teacher for the ablation: the street's exact labels, spoilt from a separate random stream."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,24 +12,25 @@ from numpy.typing import NDArray
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import Scheme
 from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.street.record.folder import LABELS
 from xdistill.train.data.labels import resize_labels
 
 Labels = NDArray[np.uint8]
 
 BLOBS = 4
-"""Ellipses of a wrong class in each frame."""
+"""Ellipses of a wrong class per frame."""
 BLOB_RADII = (2, 9)
 """Pixels."""
 
 
 def exact_labels(street: Path, frame: Frame) -> Labels:
     """Train ids (H, W) of a street frame."""
-    path = street / "labels" / frame.sequence / f"{frame.index:010d}.png"
+    path = street / LABELS / frame.sequence / f"{frame.index:010d}.png"
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
 def spoilt(labels: Labels, rng: np.random.Generator) -> Labels:
-    """Labels with borders that waver by a pixel and a few blobs of another class of the frame."""
+    """Labels with borders wavering by a pixel and a few blobs of another class of the frame."""
     height, width = labels.shape
     rows = np.arange(height)[:, None] + rng.integers(-1, 2, labels.shape)
     columns = np.arange(width) + rng.integers(-1, 2, labels.shape)
@@ -51,11 +52,11 @@ class SpoiltLabels:
     scheme: Scheme
     """Grouping of the labels."""
     seed: int
-    """Of the teacher's mistakes: the same frame is always spoilt alike."""
+    """Seed of the teacher's mistakes; a frame's mistakes never change."""
     giver: dict[Frame, Frame]
-    """Whose labels each frame gets: its own, or those of another."""
+    """The frame whose labels each frame gets: itself or another."""
     fingerprint: str = "ablation"
-    """Not compared with anything."""
+    """Compared with nothing."""
 
     def read(self, frame: Frame, size: tuple[int, int]) -> Labels:
         """Groups (height, width) for a frame."""
@@ -67,12 +68,12 @@ class SpoiltLabels:
 
 
 def own(frames: Sequence[Frame]) -> dict[Frame, Frame]:
-    """Every frame its own labels."""
+    """Each frame gets its own labels."""
     return {frame: frame for frame in frames}
 
 
 def shuffled(frames: Sequence[Frame], *, seed: int) -> dict[Frame, Frame]:
-    """Every frame the labels of a frame of another drive, where there is one."""
+    """Each frame gets the labels of a frame of another drive, if there is one."""
     rng = np.random.default_rng([seed, 1])
     result = {}
     for frame in frames:

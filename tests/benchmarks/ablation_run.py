@@ -1,4 +1,4 @@
-"""One training of the ablation and its scores on drives that it never saw."""
+"""One training of the ablation, scored on drives it never saw."""
 
 import hashlib
 import json
@@ -20,6 +20,7 @@ from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.demo.pictures import exact_depth
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.splits import read_split
+from xdistill.pipeline.street.record.folder import SPLITS
 from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.data.batch import Batch
 from xdistill.train.data.dataset import TripletDataset
@@ -36,13 +37,13 @@ from xdistill.train.training import Training, new_training
 
 VARIANTS = ("baseline", "distilled", "shuffled", "stopped")
 GROUPS = ("thin objects", "people and vehicles", "background", "ground")
-"""Of scheme 4, in the order of its ids: abs_rel is told for the pixels of each."""
+"""Groups of scheme 4 in the order of their ids; abs_rel is reported for each."""
 SCORES = "scores.json"
 CPU = torch.device("cpu")
 
 
 class StoppedModel(Model):
-    """D2S learns from the depth, and no gradient comes back: the control of the bookkeeping."""
+    """D2S learns from the depth but passes no gradient back: the control of the bookkeeping."""
 
     def distillation(
         self, disparities: list[Float[Tensor, "batch 1 _ _"]], batch: Batch
@@ -58,13 +59,13 @@ def streams(seed: int) -> dict[str, int]:
 
 
 def settings(recipe: str, variant: str, changes: list[str]) -> Recipe:
-    """The recipe of a variant: all but the baseline with distillation."""
+    """The recipe of a variant; all but the baseline distil."""
     name = f"{recipe}-baseline" if variant == "baseline" else recipe
     return load_recipe(name, overrides=[*changes, "num_workers=0", "picture_interval=1000000"])
 
 
 def new_run(recipe: Recipe, variant: str, seeds: dict[str, int]) -> Training:
-    """Networks from the stream of initialisation; everything else from the stream of the order."""
+    """Networks from the initialisation stream; everything else from the order stream."""
     training = new_training(replace(recipe, seed=seeds["initialisation"]), device=CPU)
     if variant == "stopped":
         training.model.__class__ = StoppedModel
@@ -82,13 +83,13 @@ def run(
     split: str,
     changes: list[str],
 ) -> dict[str, Any]:
-    """Train, score, and write ``scores.json``, which makes the run finished."""
+    """Train, score, and write ``scores.json``, which marks the run as finished."""
     torch.set_num_threads(1)
     seeds = streams(seed)
     chosen = settings(recipe, variant, changes)
     training = new_run(chosen, variant, seeds)
     labels = None
-    frames = read_split(street / "splits" / "train.txt")
+    frames = read_split(street / SPLITS / "train.txt")
     if variant != "baseline":
         giver = shuffled(frames, seed=seeds["teacher"]) if variant == "shuffled" else own(frames)
         labels = SpoiltLabels(
@@ -111,12 +112,12 @@ def run(
 
 
 def full_settings(recipe: Recipe, *, variant: str, seed: int, split: str) -> dict[str, Any]:
-    """All that decides a run's numbers, as ``scores.json`` keeps it."""
+    """What decides a run's numbers, as recorded in ``scores.json``."""
     return {"variant": variant, "seed": seed, "split": split, "recipe": asdict(recipe)}
 
 
 def depth_digest(training: Training) -> str:
-    """SHA-256 of all depth weights: alike only where every bit is."""
+    """SHA-256 of all depth weights, equal only if every bit is."""
     digest = hashlib.sha256()
     for name, values in training.model.depth.state_dict().items():
         digest.update(name.encode() + values.numpy().tobytes())
@@ -124,8 +125,8 @@ def depth_digest(training: Training) -> str:
 
 
 def score(training: Training, street: Path, split: str, folder: Path) -> dict[str, Any]:
-    """LiDAR metrics of each frame, and abs_rel against the exact depth of each group's pixels."""
-    frames = read_split(street / "splits" / f"{split}.txt")
+    """LiDAR metrics of each frame, and abs_rel against exact depth over each group's pixels."""
+    frames = read_split(street / SPLITS / f"{split}.txt")
     truth_file = prepare_ground_truth(
         street, frames, depth=EIGEN.depth, path=folder / "ground_truth.h5"
     )
@@ -144,7 +145,7 @@ def score(training: Training, street: Path, split: str, folder: Path) -> dict[st
 def by_group(
     street: Path, frame: Frame, disparity: NDArray[np.float32], ratio: float
 ) -> list[float | None]:
-    """abs_rel over each group's pixels inside the crop; None where the frame has none."""
+    """abs_rel over each group's pixels inside the crop; None for a group without pixels."""
     truth = exact_depth(street, frame)
     groups = remap(exact_labels(street, frame), load_scheme("4"))
     depth = ratio / cv2.resize(disparity, (truth.shape[1], truth.shape[0]))

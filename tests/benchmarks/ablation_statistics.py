@@ -21,7 +21,7 @@ NOTHING = "no effect shown"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """How one metric changes between two variants."""
+    """Change of one metric between two variants."""
 
     per_seed: tuple[float, ...]
     """Mean over the test frames of each seed's difference."""
@@ -30,11 +30,11 @@ class Difference:
     interval: tuple[float, float]
     """95 % t-interval of the mean over the seeds."""
     drives_interval: tuple[float, float]
-    """95 % percentile interval of the mean when test drives are drawn again."""
+    """95 % percentile interval of the mean under a bootstrap of the test drives."""
 
     @property
     def verdict(self) -> str:
-        """``no effect shown`` where the interval over the seeds includes 0."""
+        """``no effect shown`` if the interval over the seeds includes 0."""
         low, high = self.interval
         return NOTHING if low <= 0 <= high else ("lower" if self.mean < 0 else "higher")
 
@@ -43,7 +43,7 @@ def paired(first: Floats, second: Floats, *, drives: Sequence[str]) -> Differenc
     """``second`` minus ``first``.
 
     Args:
-        first: A metric (seeds, frames); NaN where a frame has none.
+        first: A metric (seeds, frames); NaN for frames without a value.
         second: The same seeds and frames.
         drives: Drive (frames,) of each frame.
     """
@@ -66,7 +66,7 @@ def t_interval(values: Floats) -> tuple[float, float]:
 def drive_bootstrap(change: Floats, *, drives: Sequence[str]) -> tuple[float, float]:
     """95 % percentile interval of the mean of (seeds, frames) over drives drawn with replacement.
 
-    Frames of a drive resemble each other: whole drives are drawn, not frames.
+    Frames of a drive are correlated, so whole drives are drawn.
     """
     names = sorted(set(drives))
     columns = [np.array([d == name for d in drives]) for name in names]

@@ -1,4 +1,4 @@
-"""The whole demo as a reader starts it: time, memory, and its page in a browser."""
+"""The whole demo as a reader runs it: time, memory, and its page in a browser."""
 
 import json
 import re
@@ -14,9 +14,9 @@ import pytest
 LIMIT_S = 8 * 60
 LIMIT_BYTES = 4 * 1024**3
 LEAST_GAIN = 0.2
-"""The baseline's abs_rel must be this share below that of both trivial baselines."""
+"""Least share by which the baseline's abs_rel is below that of both trivial baselines."""
 LEAST_YAW = 0.7
-"""Least correlation of the learned with the recorded yaw, in both runs."""
+"""Least correlation of the learned with the recorded yaw in both runs."""
 PROBE = """
 <p id="probe"></p><script>
 window.onload = () => {
@@ -34,7 +34,7 @@ QUIET = (
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the demo once; prints its time and the largest memory of one of its processes."""
+    """Run the demo once; print its time and the memory of its largest process."""
     out = tmp_path_factory.mktemp("demo") / "demo"
     program = "from xdistill.pipeline.cli.main import main; main()"
     start = time.monotonic()
@@ -44,7 +44,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print(f"\ndemo: {taken:.0f} s, largest process {largest / 1e6:.0f} MB")
     assert taken < LIMIT_S
-    # Two of its processes run at a time, beside the demo itself.
+    # Two of its processes run beside the demo itself.
     assert 3 * largest < LIMIT_BYTES
     return out
 
@@ -70,7 +70,7 @@ def test_its_page_has_no_error_and_shows_every_picture(
     if browser is None:
         # A skip is one letter in the output: nobody would notice that the page was not looked at.
         with capsys.disabled():
-            print("\nNOT CHECKED: the demo's page in a browser, chromium is not installed")
+            print("\nNOT CHECKED: the demo's page in a browser; chromium is not installed")
         pytest.skip("needs chromium")
     page = tmp_path / "page.html"
     page.write_text((demo / "report.html").read_text().replace("</body>", PROBE))

@@ -23,6 +23,8 @@ RECORD = "street.json"
 PARTIAL = ".partial"
 """Folder of the drive that is being written."""
 LABELS, DEPTH, SPLITS = "labels", "depth", "splits"
+DEPTH_STEPS = 256
+"""Depth PNGs hold 1/256 m, 0 where there is none, as KITTI's depth benchmark does."""
 SMALLEST, LARGEST = 16, 4096
 """Limits of height and width in pixels."""
 TEST_SHARE, VAL_SHARE = 0.2, 0.1

@@ -13,6 +13,7 @@ from xdistill.pipeline.street.record import raw, rig
 from xdistill.pipeline.street.record.drive import Drive, make_drive
 from xdistill.pipeline.street.record.folder import (
     DEPTH,
+    DEPTH_STEPS,
     LABELS,
     PARTIAL,
     StreetError,
@@ -21,9 +22,6 @@ from xdistill.pipeline.street.record.folder import (
 )
 from xdistill.pipeline.street.record.lidar import scan
 from xdistill.pipeline.street.render.render import render
-
-DEPTH_STEPS = 256
-"""Depth PNGs hold 1/256 m, 0 where there is none, as KITTI's depth benchmark does."""
 
 
 def write_drive(out: Path, settings: StreetSettings, number: int, *, advance: Advance) -> None:

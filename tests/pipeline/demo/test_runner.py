@@ -3,21 +3,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from xdistill.pipeline.demo.runner import Ledger, run_stages
 from xdistill.pipeline.demo.step import DemoError, Stage, Step
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """A shell starts background jobs with SIGINT ignored, and their children inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def python(code: str) -> Step:
