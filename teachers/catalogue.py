@@ -95,7 +95,7 @@ def require_head(known: TeacherEntry, keys: Collection[str], *, where: Path) -> 
             gives the scales of one.
     """
     # It imports torch, which a list of the teachers need not wait for.
-    from xdistill.teachers.weights.convert import ATTENTION
+    from xdistill.teachers.weights.published import ATTENTION
 
     has = any(key.startswith(ATTENTION) for key in keys)
     if has == (known.attention_scales is not None):

@@ -1,7 +1,9 @@
 """From a network's logits to labels: resizing, averaging over views, confidence."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
@@ -34,6 +36,14 @@ class Prepared:
     """Resized, normalised, perhaps padded."""
     padding: tuple[int, ...]
     """Pixels to cut off the logits again: left, right, top, bottom."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the packages' warnings: of their own deprecations, and advice on training sizes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Network(ABC):

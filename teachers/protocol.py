@@ -100,6 +100,16 @@ def canonical_json(content: Any) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def plain(content: Any) -> Any:
+    """A config's part as plain JSON; what is none (a function, a class) by its text."""
+    if isinstance(content, Mapping):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    known = content is None or isinstance(content, (str, int, float, bool))
+    return content if known else repr(content)
+
+
 def require_maps(
     prediction: Prediction, images: Sequence[NDArray[np.uint8]], *, where: str
 ) -> Prediction:

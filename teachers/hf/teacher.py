@@ -13,11 +13,9 @@ from xdistill.manifests.download import cache_folder, locked, sha256_of
 from xdistill.manifests.errors import FetchError
 from xdistill.manifests.memory import memory_reported
 from xdistill.manifests.weights import differences
-from xdistill.teachers.class_names import map_classes
 from xdistill.teachers.engines.engine import make_engine, torch_device
-from xdistill.teachers.hf.network import HfNetwork, Scores
-from xdistill.teachers.mmseg.config import quiet
-from xdistill.teachers.network import NetworkTeacher
+from xdistill.teachers.hf.network import HfNetwork, Scores, map_classes
+from xdistill.teachers.network import NetworkTeacher, quiet
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 

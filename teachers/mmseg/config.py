@@ -2,13 +2,11 @@
 
 import copy
 import difflib
-import importlib.util
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xdistill.teachers.mmseg.packages import require_mmseg
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import CONFIG, NATIVE, parse_size
 
@@ -24,36 +22,8 @@ UNREADABLE = (
     ImportError,
 )
 """What mmengine raises for a file that is no config, from one mistake to the next."""
-EXTRA = "pip install 'xdistill[teacher]'"
-PACKAGES = ("mmseg", "mmengine", "mmcv", "ftfy", "regex")
-"""mmsegmentation and what it imports of the extra."""
 PACKAGED = Path(__file__).parents[1] / "weights"
 """Configs and weights that come with this package."""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the packages' warnings: of their own deprecations, and advice on training sizes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def require_mmseg() -> Path:
-    """The installed mmseg package's folder.
-
-    Raises:
-        TeacherError: It, or a package that it imports, is not installed.
-    """
-    origins = {name: getattr(importlib.util.find_spec(name), "origin", None) for name in PACKAGES}
-    missing = [name for name, origin in origins.items() if origin is None]
-    if missing:
-        raise TeacherError(
-            f"{', '.join(missing)} not installed",
-            expected="the packages of the extra `teacher`",
-            remedy=EXTRA,
-        )
-    return Path(str(origins["mmseg"])).parent
 
 
 def find_config(name: str) -> Path:
@@ -159,13 +129,3 @@ def _times(value: float | Sequence[float], scale: float, *, whole: bool) -> Any:
     many = tuple(value) if isinstance(value, Sequence) else (value, value)
     scaled = tuple(side * scale for side in many)
     return tuple(max(1, round(side)) for side in scaled) if whole else scaled
-
-
-def plain(content: Any) -> Any:
-    """A config's part as plain JSON; what is none (a function, a class) by its text."""
-    if isinstance(content, Mapping):
-        return {str(key): plain(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [plain(value) for value in content]
-    known = content is None or isinstance(content, (str, int, float, bool))
-    return content if known else repr(content)

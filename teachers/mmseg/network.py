@@ -1,21 +1,18 @@
 """A segmentor prepared and run as mmsegmentation's inference_model does it."""
 
 import hashlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xdistill.teachers.engines.engine import Run
 from xdistill.teachers.mmseg import config as mmseg_config
-from xdistill.teachers.mmseg.config import plain
-from xdistill.teachers.network import Network, Prepared, slide
-from xdistill.teachers.protocol import Record, TeacherError, canonical_json
+from xdistill.teachers.mmseg.packages import versions
+from xdistill.teachers.network import Network, Prepared, quiet, slide
+from xdistill.teachers.protocol import Record, TeacherError, canonical_json, plain
 from xdistill.teachers.settings import CONFIG, TeacherSettings, parse_size
 
 SIZE_DIVISOR_PX = {"PIDNet": 64}
@@ -66,7 +63,7 @@ class MmsegNetwork(Network):
             "input_size": self._input_size,
             "window": list(self._window) if self._window else "whole",
             "preprocessing": plain(self._config.model.get("data_preprocessor")),
-            "versions": _versions(),
+            "versions": versions(),
         }
 
     def _architecture(self) -> str:
@@ -101,7 +98,7 @@ class MmsegNetwork(Network):
         return slide(self._run, inputs, window=(height, width), stride=(stride_y, stride_x))
 
     def _run(self, inputs: Tensor) -> Tensor:
-        with mmseg_config.quiet():
+        with quiet():
             return self._engine(inputs)
 
     def _check_divisor_of_input(self) -> None:
@@ -174,22 +171,3 @@ def _window(config: Any, chosen: str | None) -> tuple[int, int, int, int] | None
             remedy="give the window yourself: --window 1024x512",
         )
     return (*map(int, own["crop_size"]), *map(int, own["stride"]))  # type: ignore[return-value]
-
-
-def _versions() -> dict[str, str]:
-    """Versions of the libraries that compute the labels; a build's local suffix decides none."""
-    return {
-        "torch": torch.__version__.partition("+")[0],
-        "opencv": cv2.__version__,
-        "mmsegmentation": _installed("mmsegmentation", "onedl-mmsegmentation"),
-        "mmcv": _installed("mmcv", "mmcv-lite", "onedl-mmcv"),
-    }
-
-
-def _installed(*names: str) -> str:
-    for name in names:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "unknown"

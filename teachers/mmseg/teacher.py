@@ -12,15 +12,15 @@ from xdistill.manifests.download import sha256_of
 from xdistill.manifests.memory import memory_reported
 from xdistill.manifests.weights import load_strictly
 from xdistill.teachers.engines.engine import make_engine, torch_device
-from xdistill.teachers.mmseg import attention, mmcv_stub
+from xdistill.teachers.mmseg import attention
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg.network import MmsegNetwork, SingleScale
-from xdistill.teachers.network import NetworkTeacher
+from xdistill.teachers.mmseg.packages import registry
+from xdistill.teachers.network import NetworkTeacher, quiet
 from xdistill.teachers.protocol import Record, TeacherError
 from xdistill.teachers.settings import TeacherSettings
-from xdistill.teachers.weights import published
 from xdistill.teachers.weights.checkpoint import Checkpoint, read_checkpoint
-from xdistill.teachers.weights.convert import ATTENTION, MMSEG, author, convert
+from xdistill.teachers.weights.published import ATTENTION, MMSEG, adapt, author, convert
 
 AUXILIARY = "auxiliary_head."
 """Heads that only training reads: their weights decide no label, wherever they are missing."""
@@ -85,9 +85,8 @@ def build(config: Any) -> nn.Module:
     Raises:
         TeacherError: mmsegmentation cannot be imported, or lacks something that the config names.
     """
-    mmcv_stub.install()
-    with mmseg_config.quiet():
-        models = _registry(config.get("default_scope", "mmseg"))
+    with quiet():
+        models = registry(config.get("default_scope", "mmseg"))
         try:
             model: nn.Module = models.build(config.model)
         except (KeyError, TypeError, ValueError, AssertionError) as error:
@@ -98,23 +97,6 @@ def build(config: Any) -> nn.Module:
                 remedy="give the config that the checkpoint was trained with",
             ) from error
     return model.eval()
-
-
-def _registry(scope: str) -> Any:
-    """Where mmsegmentation's networks and transforms are found by name."""
-    try:
-        import mmseg.apis  # noqa: F401  (registers them)
-        from mmengine.registry import init_default_scope
-        from mmseg.registry import MODELS
-    # It asserts the versions of its own packages, and its import runs theirs.
-    except (ImportError, AssertionError) as error:
-        raise TeacherError(
-            f"mmsegmentation cannot be imported: {error}",
-            expected="the packages of the extra `teacher`, of versions that fit each other",
-            remedy=mmseg_config.EXTRA,
-        ) from error
-    init_default_scope(scope)
-    return MODELS
 
 
 def require_cityscapes(
@@ -155,7 +137,7 @@ def load_weights(model: Any, weights: Checkpoint, *, where: Path) -> Any:
     state, by = weights.state, author(weights.state)
     if by != MMSEG:
         state = convert(state, where=where)
-        published.adapt(model, author=by, where=where)
+        adapt(model, author=by, where=where)
     if any(key.startswith(ATTENTION) for key in state):
         model.scale_attn = attention.attention_head(model.decode_head[-1].channels)
     require_cityscapes(model, state, weights.classes, where=where)

@@ -23,6 +23,7 @@ from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.mmseg import config as mmseg_config
+from xdistill.teachers.network import quiet
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
@@ -208,7 +209,7 @@ def test_bit_equal_at_large_sizes(
     """Native size and the config's own; SegFormer by its own sliding window."""
     checkpoint = weights(config)
     width = frames[0].shape[1] if size == "native" else None
-    with mmseg_config.quiet():
+    with quiet():
         expected = inference_model(config, checkpoint, width=width)(frames[0])
     found = teacher(config, checkpoint, input_size=size)(frames[0])
     print(f"\n{config} {size}: {len(np.unique(found))} classes occur")

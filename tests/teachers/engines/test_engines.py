@@ -21,6 +21,7 @@ from xdistill.teachers.engines.fusion import fuse
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
+from xdistill.teachers.network import quiet
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
@@ -84,7 +85,7 @@ def test_pidnet_folds_although_it_normalises_first() -> None:
     torch.manual_seed(0)
     network = settled(SingleScale(mmseg.build(mmseg_config.load_config(PIDNET))))
     inputs = torch.randn(1, 3, 64, 128)
-    with torch.no_grad(), mmseg_config.quiet():
+    with torch.no_grad(), quiet():
         fused = fuse(network, inputs)
         expected = network(inputs)
         assert (fused(inputs) - expected).abs().max() <= 1e-3 * expected.abs().max()

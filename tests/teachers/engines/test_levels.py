@@ -15,6 +15,7 @@ from xdistill.teachers.engines.levels import LevelConvolution, keep_apart
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
+from xdistill.teachers.network import quiet
 
 SIDES = st.integers(1, 17)
 
@@ -71,7 +72,7 @@ def test_mmsegmentations_heads_keep_their_logits(config: str, heads: int) -> Non
     torch.manual_seed(0)
     network: Any = SingleScale(mmseg.build(mmseg_config.load_config(config)))
     inputs = torch.randn(1, 3, 96, 160)
-    with torch.no_grad(), mmseg_config.quiet():
+    with torch.no_grad(), quiet():
         fused = fuse(network, torch.randn(1, 3, 64, 64))
         expected, found = network(inputs), fused(inputs)
     assert sum(isinstance(part, LevelConvolution) for part in fused.modules()) == heads

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xdistill.manifests.errors import FetchError
-from xdistill.teachers.class_names import map_classes
+from xdistill.teachers.hf.network import map_classes
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher

@@ -18,6 +18,7 @@ from xdistill.manifests.weights import WeightsError
 from xdistill.pipeline.cli.segment import segment
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
+from xdistill.teachers.network import quiet
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
@@ -113,7 +114,7 @@ def test_flip_and_scales_equal_mmsegmentations_own_averaging(
     from mmseg.models.segmentors import SegTTAModel
 
     averaging = SegTTAModel(module=model)
-    with mmseg_config.quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         expected = averaging.test_step(augmented(frames[0], sizes=((128, 48), (256, 96))))
     assert np.array_equal(found, np.asarray(expected[0].pred_sem_seg.data[0]))
     assert not np.array_equal(

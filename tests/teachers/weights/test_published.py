@@ -17,11 +17,19 @@ from xdistill.manifests.weights import WeightsError, load_strictly
 from xdistill.teachers.mmseg import attention
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
+from xdistill.teachers.network import quiet
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
-from xdistill.teachers.weights import published
-from xdistill.teachers.weights.convert import INVERSEFORM, MMSEG, ORIGINAL, author, convert
+from xdistill.teachers.weights.published import (
+    INVERSEFORM,
+    MMSEG,
+    ORIGINAL,
+    Exchange,
+    adapt,
+    author,
+    convert,
+)
 
 pytest.importorskip("mmseg")
 NAMES = {ORIGINAL: "hrnet_ocr_official", INVERSEFORM: "inverseform"}
@@ -63,7 +71,7 @@ def test_converted_weights_give_the_golden_logits(
     name, state, arrays = golden
     assert author(state) == name
     model: Any = mmseg.build(mmseg_config.load_config(OCRNET))
-    published.adapt(model, author=name, where=tmp_path)
+    adapt(model, author=name, where=tmp_path)
     load_strictly(model, convert(state, where=tmp_path), where=tmp_path)
     require_golden(model, arrays)
 
@@ -81,7 +89,7 @@ def test_published_file_gives_the_golden_logits(
 
 def require_golden(model: Any, arrays: Any) -> None:
     """The logits of both heads, within a ten-thousandth of their deviation."""
-    with torch.no_grad(), mmseg_config.quiet():
+    with torch.no_grad(), quiet():
         features = model.extract_feat(torch.from_numpy(arrays["image"]))
         coarse = model.decode_head[0](features)
         logits = model.decode_head[1](features, coarse)
@@ -118,7 +126,7 @@ def test_missing_key_is_named(golden: tuple[str, dict[str, Tensor], Any], tmp_pa
     name, state, _ = golden
     short = {key: value for key, value in state.items() if not key.endswith("cls_head.weight")}
     model = mmseg.build(mmseg_config.load_config(OCRNET))
-    published.adapt(model, author=name, where=tmp_path)
+    adapt(model, author=name, where=tmp_path)
     with pytest.raises(WeightsError, match=r"missing \(1\): decode_head\.1\.conv_seg\.weight\n"):
         load_strictly(model, convert(short, where=tmp_path), where=tmp_path)
 
@@ -126,7 +134,7 @@ def test_missing_key_is_named(golden: tuple[str, dict[str, Tensor], Any], tmp_pa
 def test_another_network_is_refused(tmp_path: Path) -> None:
     model = mmseg.build(mmseg_config.load_config(FCN))
     with pytest.raises(TeacherError, match="hrnet-ocr weights for a HRNet with one head"):
-        published.adapt(model, author=ORIGINAL, where=tmp_path)
+        adapt(model, author=ORIGINAL, where=tmp_path)
     assert author(model.state_dict()) == MMSEG
 
 
@@ -140,7 +148,7 @@ def test_exchange_equals_mmsegmentation_where_sides_divide() -> None:
         for name in ("stage2", "stage3", "stage4"):
             stage = getattr(model.backbone, name)
             for index, module in enumerate(stage):
-                stage[index] = published.Exchange(module, align_corners=False)
+                stage[index] = Exchange(module, align_corners=False)
         after = [model.backbone(picture)[0] for picture in (even, odd)]
     assert torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
