@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 
 from xdistill.manifests import loader
 
@@ -16,7 +16,7 @@ CONFIDENCE_LEVELS = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassTable:
-    """The classes a teacher speaks in, indexed by train id."""
+    """The classes that a teacher predicts, indexed by train id."""
 
     names: tuple[str, ...]
     """Class names in train-id order."""
@@ -25,14 +25,14 @@ class ClassTable:
     colours: tuple[tuple[int, int, int], ...]
     """RGB of each train id."""
 
-    def palette(self) -> NDArray[np.uint8]:
-        """RGB look-up table of shape (256, 3); everything that is no class is black."""
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """RGB look-up table of shape (256, 3); everything but a class is black."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self.colours)] = self.colours
         return table
 
-    def from_label_ids(self) -> NDArray[np.uint8]:
-        """Look-up table (256,) from Cityscapes label ids to train ids; the rest is ignore."""
+    def from_label_ids(self) -> UInt8[np.ndarray, "256"]:
+        """Look-up table (256,) from Cityscapes label ids to train ids; all others are ignore."""
         table = np.full(256, IGNORE_INDEX, np.uint8)
         table[list(self.label_ids)] = np.arange(len(self.label_ids))
         return table

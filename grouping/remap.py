@@ -2,12 +2,12 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Integer, UInt8
 
 from xdistill.grouping.scheme import Scheme
 
 
-def remap(labels: NDArray[np.uint8], scheme: Scheme) -> NDArray[np.uint8]:
+def remap(labels: Integer[np.ndarray, "*shape"], scheme: Scheme) -> UInt8[np.ndarray, "*shape"]:
     """Replace every train id by its group; ignore stays ignore.
 
     Args:
@@ -23,9 +23,9 @@ def remap(labels: NDArray[np.uint8], scheme: Scheme) -> NDArray[np.uint8]:
     Source: Table 1 and section 4.1, Cai et al. 2021.
     """
     if labels.dtype != np.uint8:
-        raise TypeError(f"labels are {labels.dtype}, expected uint8")
+        raise TypeError(f"the labels are {labels.dtype}, not uint8")
     if labels.size == 0:
         return labels.copy()
-    # cv2.LUT is the fastest table look-up at hand; it wants at most two axes to be safe.
+    # cv2.LUT is the fastest look-up available; two axes are safe in every version.
     flat = np.ascontiguousarray(labels).reshape(1, -1)
     return np.asarray(cv2.LUT(flat, scheme.lookup()), np.uint8).reshape(labels.shape)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests import loader
@@ -73,13 +73,13 @@ class Scheme:
             colours=tuple(colours[table.index(group)] for group in range(len(groups))),
         )
 
-    def lookup(self) -> NDArray[np.uint8]:
-        """Look-up table (256,) from train id to group id; whatever is no train id is ignore."""
+    def lookup(self) -> UInt8[np.ndarray, "256"]:
+        """Look-up table (256,) from train id to group id; everything else is ignore."""
         table = np.full(256, IGNORE_INDEX, np.uint8)
         table[: len(self.table)] = self.table
         return table
 
-    def palette(self) -> NDArray[np.uint8]:
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
         """RGB look-up table of shape (256, 3) by group id; ignore is black."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self.colours)] = self.colours
@@ -91,7 +91,7 @@ def load_scheme(name: str) -> Scheme:
 
     Raises:
         ManifestError: Not found or not TOML.
-        SchemeError: The table is not a grouping; the offending id is named.
+        SchemeError: The table is not a grouping; the message names the offending id.
     """
     content = loader.load("schemes", name)
     try:
@@ -100,7 +100,7 @@ def load_scheme(name: str) -> Scheme:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise SchemeError(
-            f"{type(error).__name__}: {error}",
+            f"the scheme cannot be read ({type(error).__name__}: {error})",
             expected='name = "..." and [[group]] tables with id, name and train_ids',
             where=name,
             remedy="compare with manifests/schemes/4.toml",
@@ -112,7 +112,7 @@ def _parse(content: Mapping[str, Any], *, where: str) -> Scheme:
     for position, row in enumerate(rows):
         if row["id"] != position:
             raise SchemeError(
-                f"group id {row['id']} where {position} should come",
+                f"group id {row['id']} stands where {position} belongs",
                 expected=f"contiguous group ids 0-{len(rows) - 1}",
                 where=where,
                 remedy="number the groups from 0 without gaps or repeats",
@@ -120,8 +120,8 @@ def _parse(content: Mapping[str, Any], *, where: str) -> Scheme:
     scheme_name = str(content["name"])
     if not scheme_name.replace("-", "_").isidentifier() and not scheme_name.isdecimal():
         raise SchemeError(
-            f"name {scheme_name!r}",
-            expected="letters, digits, - and _: it becomes part of an array's name",
+            f"the name {scheme_name!r} cannot be part of an array's name",
+            expected="letters, digits, - and _",
             where=where,
         )
     return Scheme(
@@ -133,21 +133,21 @@ def _parse(content: Mapping[str, Any], *, where: str) -> Scheme:
 
 
 def _assign(rows: list[dict[str, Any]], *, where: str) -> tuple[int, ...]:
-    """Invert group -> train ids, naming the train id that breaks the table."""
+    """Invert group -> train ids; an error names the train id that breaks the table."""
     names = cityscapes().names
     group_of: dict[int, int] = {}
     for row in rows:
         for train_id in row["train_ids"]:
             if type(train_id) is not int or not 0 <= train_id < len(names):
                 raise SchemeError(
-                    f"train id {train_id!r} in group {row['id']}",
-                    expected=f"train ids 0-{len(names) - 1}; {IGNORE_INDEX} stays ignore by itself",
+                    f"group {row['id']} has {train_id!r}, which is not a train id",
+                    expected=f"train ids 0-{len(names) - 1}; {IGNORE_INDEX} is always ignore",
                     where=where,
                     remedy=f"remove {train_id!r} from the group",
                 )
             if train_id in group_of:
                 raise SchemeError(
-                    f"train id {train_id} ({names[train_id]}) in groups "
+                    f"train id {train_id} ({names[train_id]}) is in groups "
                     f"{group_of[train_id]} and {row['id']}",
                     expected="every train id in exactly one group",
                     where=where,

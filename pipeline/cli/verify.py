@@ -71,7 +71,7 @@ def _verify(store: Path) -> "VerifyReport":
     from xdistill.pipeline.store.verify import verify_store
 
     with progress(total=None, unit="frame") as bar:
-        return verify_store(store, progress=bar.update)
+        return verify_store(store, advance=bar.update)
 
 
 def _repair(path: Path, report: "VerifyReport", *, data: Path, spec: "TeacherSpec") -> int:

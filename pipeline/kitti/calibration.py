@@ -7,13 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float64
 
 from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.errors import CalibrationError
 from xdistill.pipeline.kitti.frames import Camera
 
-Matrix = NDArray[np.float64]
+Matrix = Float64[np.ndarray, "rows columns"]
+Transform = Float64[np.ndarray, "4 4"]
+"""Of homogeneous points in metres."""
 FILES = ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt", "calib_imu_to_velo.txt")
 NUMBERS: Mapping[Camera, str] = {"l": "02", "r": "03"}
 """Suffix of the camera's keys in calib_cam_to_cam.txt."""
@@ -23,29 +25,28 @@ NUMBERS: Mapping[Camera, str] = {"l": "02", "r": "03"}
 class Calibration:
     """Calibration of one date; every array is read-only (Geiger et al., IJRR 2013)."""
 
-    projections: Mapping[Camera, Matrix]
+    projections: Mapping[Camera, Float64[np.ndarray, "3 4"]]
     """P_rect (3, 4) by camera: rectified camera 0, metres, to pixels of that camera."""
     sizes: Mapping[Camera, tuple[int, int]]
     """Height and width of the rectified images by camera, in pixels."""
-    rectification: Matrix
+    rectification: Transform
     """R_rect_00 as (4, 4): camera 0 to rectified camera 0."""
-    velo_to_cam: Matrix
+    velo_to_cam: Transform
     """T_velo_to_cam (4, 4): velodyne to camera 0, metres."""
-    imu_to_velo: Matrix
+    imu_to_velo: Transform
     """T_imu_to_velo (4, 4): inertial unit to velodyne, metres."""
 
-    def intrinsics(self, camera: Camera, size: tuple[int, int]) -> Matrix:
+    def intrinsics(self, camera: Camera, size: tuple[int, int]) -> Float64[np.ndarray, "3 3"]:
         """Intrinsics (3, 3) in pixels of an image resized to ``size`` (height, width)."""
         height, width = self.sizes[camera]
         scale = np.array([[size[1] / width], [size[0] / height], [1.0]])
-        resized: Matrix = self.projections[camera][:, :3] * scale
-        return resized
+        return np.asarray(self.projections[camera][:, :3] * scale, np.float64)
 
-    def velo_to_pixels(self, camera: Camera) -> Matrix:
+    def velo_to_pixels(self, camera: Camera) -> Float64[np.ndarray, "3 4"]:
         """Projection (3, 4) of velodyne points: P_rect . R_rect_00 . T_velo_to_cam."""
-        return self.projections[camera] @ self.rectification @ self.velo_to_cam
+        return np.asarray(self.projections[camera] @ self.rectification @ self.velo_to_cam)
 
-    def imu_to_camera(self, camera: Camera) -> Matrix:
+    def imu_to_camera(self, camera: Camera) -> Transform:
         """Transform (4, 4) of the inertial unit to the rectified camera, metres.
 
         P_rect = K [I | t], so the camera's place on the rig is t = K^-1 P_rect[:, 3].
@@ -53,7 +54,7 @@ class Calibration:
         projection = self.projections[camera]
         shift = np.eye(4)
         shift[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
-        return shift @ self.rectification @ self.velo_to_cam @ self.imu_to_velo
+        return np.asarray(shift @ self.rectification @ self.velo_to_cam @ self.imu_to_velo)
 
 
 def read_calibration(root: PathLike, date: str) -> Calibration:
@@ -111,7 +112,7 @@ class _Keys:
         pairs = (line.partition(":") for line in lines)
         self.values = {key.strip(): text for key, colon, text in pairs if colon}
 
-    def matrix(self, key: str, shape: tuple[int, ...]) -> Matrix:
+    def matrix(self, key: str, shape: tuple[int, ...]) -> Float64[np.ndarray, "..."]:
         """The key's numbers, row by row."""
         if key not in self.values:
             raise self._error(
@@ -132,7 +133,7 @@ class _Keys:
         width, height = self.matrix(key, (2,))
         return int(height), int(width)
 
-    def transform(self) -> Matrix:
+    def transform(self) -> Transform:
         """Rotation R and translation T as one (4, 4) matrix."""
         result = np.eye(4)
         result[:3, :3] = self.matrix("R", (3, 3))

@@ -28,4 +28,4 @@ class PoseError(XDistillError, ValueError):
 
 
 class ScanError(XDistillError, OSError):
-    """A velodyne scan that is missing or cut short."""
+    """A velodyne scan that is missing or truncated."""

@@ -5,10 +5,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float64
 
 from xdistill.manifests.paths import PathLike, as_path
-from xdistill.pipeline.kitti.calibration import Matrix, read_calibration
+from xdistill.pipeline.kitti.calibration import Transform, read_calibration
 from xdistill.pipeline.kitti.errors import PoseError
 from xdistill.pipeline.kitti.frames import Frame
 
@@ -18,7 +18,7 @@ FIELDS = 30
 """Numbers in one oxts record; the first six are the pose, the ninth the forward speed."""
 
 
-def read_record(root: PathLike, drive: str, index: int) -> NDArray[np.float64]:
+def read_record(root: PathLike, drive: str, index: int) -> Float64[np.ndarray, "30"]:
     """One oxts record (30,): latitude and longitude in degrees, altitude in m, roll, pitch and yaw
     in radians, then speeds, accelerations and rates.
 
@@ -36,7 +36,7 @@ def read_record(root: PathLike, drive: str, index: int) -> NDArray[np.float64]:
     return record
 
 
-def read_pose(root: PathLike, drive: str, index: int) -> Matrix:
+def read_pose(root: PathLike, drive: str, index: int) -> Transform:
     """Transform (4, 4) of the inertial unit to the world, metres.
 
     Mercator projection scaled at the latitude of the drive's first record, rotation Rz Ry Rx
@@ -58,7 +58,7 @@ def read_pose(root: PathLike, drive: str, index: int) -> Matrix:
     return pose
 
 
-def camera_motion(root: PathLike, target: Frame, source: Frame) -> Matrix:
+def camera_motion(root: PathLike, target: Frame, source: Frame) -> Transform:
     """Transform (4, 4) of points in the target camera to the source camera, T(t->s), metres.
 
     Raises:
@@ -78,10 +78,10 @@ def camera_motion(root: PathLike, target: Frame, source: Frame) -> Matrix:
     source_to_world = read_pose(root, source.drive, source.index) @ np.linalg.inv(
         calibration.imu_to_camera(source.camera)
     )
-    return np.linalg.inv(source_to_world) @ target_to_world
+    return np.asarray(np.linalg.inv(source_to_world) @ target_to_world)
 
 
-def forward_motions(root: PathLike, frames: Sequence[Frame]) -> Matrix:
+def forward_motions(root: PathLike, frames: Sequence[Frame]) -> Float64[np.ndarray, "frames 4 4"]:
     """T(t->s) (N, 4, 4) from each frame to the next of its drive, metres.
 
     Raises:
@@ -91,7 +91,7 @@ def forward_motions(root: PathLike, frames: Sequence[Frame]) -> Matrix:
     return np.stack([camera_motion(root, frame, frame.neighbour(1)) for frame in frames])
 
 
-def _rotation(axis: int, angle: float) -> Matrix:
+def _rotation(axis: int, angle: float) -> Float64[np.ndarray, "3 3"]:
     """Rotation (3, 3) about one axis by ``angle`` radians, counter-clockwise."""
     second, third = (axis + 1) % 3, (axis + 2) % 3
     result = np.eye(3)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Float64, Int64
 
 from xdistill.manifests.paths import PathLike, as_path
 from xdistill.pipeline.kitti.calibration import Calibration
@@ -24,7 +24,7 @@ def scan_path(root: PathLike, frame: Frame) -> Path:
     return as_path(root) / frame.drive / "velodyne_points" / "data" / f"{frame.index:010d}.bin"
 
 
-def read_scan(path: PathLike) -> NDArray[np.float32]:
+def read_scan(path: PathLike) -> Float32[np.ndarray, "points 4"]:
     """Points (N, 4): x forward, y left, z up in metres, and reflectance.
 
     Raises:
@@ -41,13 +41,15 @@ def read_scan(path: PathLike) -> NDArray[np.float32]:
 
 
 def project_scan(
-    points: NDArray[np.float32],
+    points: Float32[np.ndarray, "points 4"],
     calibration: Calibration,
     camera: Camera,
     *,
     size: tuple[int, int],
     depth: DepthConvention,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[
+    Int64[np.ndarray, " pixels"], Int64[np.ndarray, " pixels"], Float64[np.ndarray, " pixels"]
+]:
     """Project a scan into a camera: one depth for each pixel that a point falls on.
 
     Takes the points that are not behind the velodyne (x >= 0) and ahead of the camera. The pixel
@@ -80,13 +82,13 @@ def project_scan(
 
 
 def depth_map(
-    points: NDArray[np.float32],
+    points: Float32[np.ndarray, "points 4"],
     calibration: Calibration,
     camera: Camera,
     *,
     size: tuple[int, int],
     depth: DepthConvention,
-) -> NDArray[np.float32]:
+) -> Float32[np.ndarray, "height width"]:
     """The projected scan as an image (height, width) in metres; 0 where no point falls."""
     rows, columns, values = project_scan(points, calibration, camera, size=size, depth=depth)
     result = np.zeros(size, np.float32)

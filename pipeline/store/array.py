@@ -1,4 +1,4 @@
-"""One label array of a store: its frames, what is committed of them, and the way in."""
+"""One label array of a store: its frames, their commits, and how frames get in."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -78,7 +78,7 @@ class LabelArray:
         return commit.is_done(self.words())
 
     def failed(self) -> NDArray[np.bool_]:
-        """Which frames could not be labelled when last tried, (T,).
+        """Which frames could not be labelled at the last attempt, (T,).
 
         Raises:
             CorruptLabelsError: A commit record is damaged.
@@ -131,12 +131,13 @@ class LabelArray:
 
     @contextmanager
     def lease(self, index: int) -> Iterator[bool]:
-        """Try to get shard ``index`` for oneself; yields False where another writer has it.
+        """Try to lease shard ``index``; yields False if another writer holds it.
 
-        Ask ``committed()`` again inside: the writer before may just have done the work.
+        Call ``committed()`` again inside: the previous holder may just have done the work.
 
         Raises:
-            LabelStoreError: Opened for reading, read-only, or a file system without locks.
+            LabelStoreError: The store was opened for reading or is read-only, or the file system
+                has no locks.
         """
         with self._writable().lease(self.folder, index) as held:
             yield held
@@ -144,19 +145,20 @@ class LabelArray:
     def write_shard(
         self, index: int, frames: Mapping[int, Labels], *, failed: Collection[int] = ()
     ) -> None:
-        """Commit frames of one shard; whatever is committed already keeps its pixels.
+        """Commit frames of one shard; frames already committed keep their pixels.
 
-        The first commit of a frame stands: given again, the frame is left as it is. Only
-        ``retract`` makes room for other pixels.
+        The first commit of a frame stands: given again, the frame stays as it is. Only ``retract``
+        makes room for other pixels.
 
         Args:
             index: The shard, holding frames 64 * index to 64 * index + 63.
             frames: Labels (H, W) uint8 by frame number.
-            failed: Frames that could not be labelled; the next run tries them again.
+            failed: Frames that could not be labelled; the next run retries them.
 
         Raises:
             LabelStoreError: A frame has another size or an unknown label value, another process
-                writes this shard, or the disk is full or read-only. Nothing committed is lost.
+                is writing this shard, or the disk is full or read-only. No committed frame is
+                lost.
         """
         for frame in (*frames, *failed):
             if self._place(frame)[0] != index:
@@ -170,12 +172,12 @@ class LabelArray:
                 self._commit(index, words, {s: frames[f] for s, f in new.items()}, failed=news)
 
     def retract(self, frames: Collection[int]) -> None:
-        """Take back the commit of frames whose labels are damaged, so that they are done again.
+        """Retract the commits of frames whose labels are damaged, so that they are labelled again.
 
-        A damaged commit record takes back its whole shard.
+        A damaged commit record retracts its whole shard.
 
         Raises:
-            LabelStoreError: Another process writes a shard, or the disk is full or read-only.
+            LabelStoreError: Another process is writing a shard, or the disk is full or read-only.
         """
         for index in sorted({self._place(frame)[0] for frame in frames}):
             slots = [frame % SHARD_FRAMES for frame in frames if frame // SHARD_FRAMES == index]
@@ -188,7 +190,7 @@ class LabelArray:
                 commit.write_words(self._words_folder, index, words)
 
     def recount(self, index: int) -> None:
-        """Make the counts of a shard's committed frames again from their pixels.
+        """Recompute the counts of a shard's committed frames from their pixels.
 
         Raises:
             LabelStoreError: A frame is damaged, or the counts cannot be written.
@@ -209,7 +211,7 @@ class LabelArray:
         *,
         failed: Collection[int],
     ) -> None:
-        """Write shard, counts, then words: the rename of the words is the commit."""
+        """Write the shard, the counts, then the words, whose rename is the commit."""
         counts = commit.read_counts(self._counts_folder, index, values=self.values)
         words = words.copy()
         encoded = self._kept(index, words) if new else {}
@@ -217,7 +219,7 @@ class LabelArray:
             counts[slot] = self._histogram(index * SHARD_FRAMES + slot, labels)
             encoded[slot] = shard.encode_frame(labels)
         if not commit.chunk_path(self._words_folder, index).exists():
-            # A shard without a record of commits can then only be a loss, never a crash.
+            # From then on a shard without a commit record is a loss, never an interrupted write.
             commit.write_words(self._words_folder, index, words)
         if new:
             atomic.write(self._shard_path(index), shard.encode_shard(encoded))
@@ -228,7 +230,7 @@ class LabelArray:
         commit.write_words(self._words_folder, index, words)
 
     def _kept(self, index: int, words: commit.Words) -> dict[int, bytes]:
-        """Compressed bytes of the committed frames of a shard, as they are."""
+        """Compressed bytes of a shard's committed frames, as stored."""
         done = commit.is_done(words).nonzero()[0].tolist()
         if not done:
             return {}
@@ -242,13 +244,13 @@ class LabelArray:
         return {slot: chunks[slot] for slot in done}
 
     def _histogram(self, frame: int, labels: Labels) -> commit.Counts:
-        """Counts of a frame that is fit to be stored."""
+        """Counts of a frame that may be stored."""
         if labels.shape != self.size or labels.dtype != np.uint8:
             raise LabelStoreError(
                 f"{self._named(frame)} is {_shown(labels.shape)} {labels.dtype}",
                 expected=f"{_shown(self.size)} uint8: a drive has one image size",
                 where=self.folder,
-                remedy="exclude the frame, or label this drive into a store of its own",
+                remedy="exclude the frame, or label this drive into another store",
             )
         try:
             return commit.histogram(labels, values=self.values)
@@ -262,7 +264,7 @@ class LabelArray:
 
     @contextmanager
     def _exclusively(self, index: int) -> Iterator[None]:
-        """Hold the lease of a shard, unless this opened store holds it already."""
+        """Hold the lease of a shard, unless this opened store already does."""
         leases = self._writable()
         with disk_errors(self.folder):
             if leases.holds(self.folder, index):

@@ -7,7 +7,7 @@ failed. The rename of a chunk of words is the commit of the frames in that chunk
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, UInt8, UInt32, UInt64
 
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.manifests import atomic
@@ -26,8 +26,8 @@ DONE = np.uint64(1 << 32)
 FAILED = np.uint64(1 << 33)
 CHECKSUM_MASK = np.uint64(0xFFFFFFFF)
 
-Words = NDArray[np.uint64]
-Counts = NDArray[np.uint32]
+Words = UInt64[np.ndarray, " frames"]
+Counts = UInt32[np.ndarray, "*frames values_and_ignore"]
 
 
 def done_word(labels: Labels) -> np.uint64:
@@ -35,22 +35,22 @@ def done_word(labels: Labels) -> np.uint64:
     return np.uint64(checksum(labels)) | DONE
 
 
-def is_done(words: Words) -> NDArray[np.bool_]:
+def is_done(words: Words) -> Bool[np.ndarray, " frames"]:
     """Which frames are committed."""
     return np.asarray(words & DONE != 0, np.bool_)
 
 
-def is_failed(words: Words) -> NDArray[np.bool_]:
-    """Which frames failed when they were last tried."""
+def is_failed(words: Words) -> Bool[np.ndarray, " frames"]:
+    """Which frames failed at the last attempt."""
     return np.asarray(words & FAILED != 0, np.bool_)
 
 
 def matches(labels: Labels, word: np.uint64) -> bool:
-    """Whether these are the pixels (H, W) that the word commits."""
+    """Whether the word commits these pixels (H, W)."""
     return checksum(labels) == int(word & CHECKSUM_MASK)
 
 
-def histogram(labels: Labels, *, values: int) -> Counts:
+def histogram(labels: UInt8[np.ndarray, "*shape"], *, values: int) -> Counts:
     """Count each value of a frame.
 
     Args:
@@ -63,7 +63,7 @@ def histogram(labels: Labels, *, values: int) -> Counts:
     Raises:
         ValueError: A pixel has a value that the array cannot hold.
     """
-    # A comparison and a count per value beat a histogram up to some twenty values.
+    # Up to some twenty values, a comparison and a count for each beat a histogram.
     kinds = [*range(values), IGNORE_INDEX]
     counts = np.array([np.count_nonzero(labels == kind) for kind in kinds], np.uint32)
     if int(counts.sum(dtype=np.int64)) != labels.size:
@@ -92,7 +92,7 @@ def read_words(folder: Path, shard: int) -> Words:
     body = _read(path, SHARD_FRAMES * 8)
     labels = shard_path(folder.with_name(folder.name.removesuffix(COMMIT_SUFFIX)), shard)
     if body is None and labels.exists():
-        # Words come before their shard, so that a writer at work has written them by now.
+        # Words come before their shard: a writer at work has written them by now.
         body = _read(path, SHARD_FRAMES * 8)
         if body is None:
             raise CorruptLabelsError(

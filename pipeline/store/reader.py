@@ -41,7 +41,7 @@ from xdistill.pipeline.store.store import LabelStore
 
 @runtime_checkable
 class _Frames(Protocol):
-    """Where pixels and commit words of one array come from."""
+    """Where the pixels and commit words of one array come from."""
 
     @property
     def length(self) -> int:
@@ -49,7 +49,7 @@ class _Frames(Protocol):
 
     @property
     def checksummed(self) -> bool:
-        """Whether damage to a compressed frame is seen without its commit."""
+        """Whether damage to a compressed frame shows without its commit."""
 
     def words(self, number: int) -> commit.Words:
         """Commit words (64,) of a shard."""
@@ -133,11 +133,11 @@ class LabelReader:
         """Whether a frame is committed.
 
         Raises:
-            CorruptLabelsError: Metadata or commit record are damaged.
+            CorruptLabelsError: The metadata or the commit record is damaged.
         """
         if self._word(sequence, index) & commit.DONE:
             return True
-        # It may have been committed since, or the array may have grown.
+        # The frame may have been committed since, or the array may have grown.
         self._words.pop((sequence, index // SHARD_FRAMES), None)
         source = self._source(sequence)
         if source is not None and index >= source.length:
@@ -147,11 +147,12 @@ class LabelReader:
     def read(self, sequence: str, index: int) -> Labels:
         """The labels (H, W) uint8 of a committed frame, or its groups by the scheme.
 
-        Every read is checked against the checksum of the compressed bytes, the first one of a
-        frame also against its commit.
+        Every read is checked against the checksum of the compressed bytes, a frame's first read
+        also against its commit.
 
         Raises:
-            UncommittedFrameError: The frame has no labels; the command that makes them is named.
+            UncommittedFrameError: The frame has no labels; the message names the command that
+                makes them.
             CorruptLabelsError: The pixels are not those that were committed.
         """
         if not self.has(sequence, index):
@@ -169,9 +170,9 @@ class LabelReader:
         return labels if self.scheme is None else remap(labels, self.scheme)
 
     def _check(self, sequence: str, index: int, labels: Labels) -> None:
-        """Compare with the commit; pixels of 1242x375 take a quarter of the time of a read."""
+        """Compare with the commit; at 1242x375 this takes a quarter of the time of a read."""
         if not commit.matches(labels, self._word(sequence, index)):
-            # It may have been repaired since its commit word was read.
+            # The frame may have been repaired since its commit word was read.
             self._words.pop((sequence, index // SHARD_FRAMES), None)
             if not commit.matches(labels, self._word(sequence, index)):
                 raise ShardError("not the pixels that were committed")
@@ -179,7 +180,7 @@ class LabelReader:
             self._checked.add((sequence, index))
 
     def _source(self, sequence: str) -> _Frames | None:
-        """The sequence's array; None where there is none."""
+        """The sequence's array; None if there is none."""
         if sequence not in self._frames:
             folder = self.path / sequence / self.name
             if not folder.is_dir():
@@ -188,7 +189,7 @@ class LabelReader:
         return self._frames[sequence]
 
     def _word(self, sequence: str, index: int) -> np.uint64:
-        """The commit word of a frame; 0 where there is no such frame or array."""
+        """The commit word of a frame; 0 if there is no such frame or array."""
         source = self._source(sequence)
         if source is None or not 0 <= index < source.length:
             return np.uint64(0)
@@ -217,7 +218,7 @@ def open_store(path: PathLike, *, scheme: str | Scheme | None = None) -> LabelRe
         A reader of the store's classes.
 
     Raises:
-        LabelStoreError: No label store, a damaged one, or one of a newer version.
+        LabelStoreError: There is no label store, it is damaged, or of a newer version.
         ManifestError: The scheme is unknown or breaks its form.
     """
     LabelStore.open(path)
@@ -244,7 +245,7 @@ class _Shards:
 
 
 class _Zarr:
-    """An array in any other format, as after a copy with other codecs: zarr-python reads it."""
+    """An array in any other format, such as a copy with other codecs: zarr-python reads it."""
 
     checksummed = False
 

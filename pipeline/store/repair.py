@@ -1,9 +1,10 @@
-"""Repair: restore what the rest of a store tells, and make room for what must be done again.
+"""Repair: restore what the rest of a store determines, and retract what must be labelled again.
 
-No label is invented: metadata and counts are computed from what is intact, and frames that do not
-match their commit lose it, so that ``segment`` and ``regroup`` make them again.
+No label is invented: metadata and counts are computed from intact data, and frames that do not
+match their commit lose it, so that ``segment`` and ``regroup`` label them again.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from xdistill.pipeline.store.verify_array import Finding
 
 
 def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
-    """Write every document that the rest of the store tells.
+    """Restore every document that the rest of the store determines.
 
-    Companions of an array that was never finished are removed where nothing tells what they were.
+    Companions of an array that was never finished are removed where nothing describes them.
 
     Args:
         path: Folder of the store.
@@ -52,32 +53,32 @@ def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
 def _was_never_used(finding: Finding) -> bool:
     sequence = finding.path.parent
     array = sequence / finding.array
-    told = finding.document is not None or not finding.array
-    return not (told or array.is_dir() or has_chunks(sequence, finding.array))
+    known = finding.document is not None or not finding.array
+    return not (known or array.is_dir() or has_chunks(sequence, finding.array))
 
 
 def lost_metadata(path: Path, lost: Sequence[Finding]) -> CorruptLabelsError:
-    """What to do about documents that nothing restores.
+    """The error about documents that nothing can restore.
 
     Args:
         path: Folder of the store.
         lost: From ``repair_metadata``, at least one.
     """
-    moves = dict.fromkeys(str(_to_move(path, finding)) for finding in lost)
+    moves = dict.fromkeys(shlex.quote(str(_to_move(path, finding))) for finding in lost)
     return CorruptLabelsError(
-        f"{len(lost)} zarr.json are lost in every copy, the first that of {lost[0].path}",
+        f"every copy of {len(lost)} zarr.json is lost, the first in {lost[0].path}",
         expected="one of an array's three, or any group's, to restore the others from",
         where=path.absolute(),
-        remedy=f"move away {', '.join(moves)}; then xd-pipeline segment and regroup "
-        "on this store make again what was in there",
+        remedy=f"move away {' '.join(moves)}, then run xd-pipeline segment and regroup "
+        f"with --store {shlex.quote(str(path))} to make their labels again",
     )
 
 
 def _to_move(path: Path, finding: Finding) -> Path:
-    """The folder without which all that is left of a store agrees."""
+    """The folder without which the rest of the store is consistent."""
     if not finding.array:
         return path
-    # Whatever was derived from lost labels goes with them.
+    # What was derived from lost labels goes with them.
     derived = finding.array.startswith("groups_")
     return finding.path if derived else path / finding.sequence
 
@@ -92,17 +93,17 @@ def _restore(folder: Path, document: bytes) -> None:
 def repair_labels(
     store: LabelStore, report: VerifyReport
 ) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Take back the commits of damaged frames and count again where counts are damaged.
+    """Retract the commits of damaged frames and recompute damaged counts.
 
     Args:
         store: Opened for writing, its metadata intact.
         report: From ``verify_store``.
 
     Returns:
-        Frames to make again, by sequence and array.
+        Frames to label again, by sequence and array.
 
     Raises:
-        LabelStoreError: Another process writes the store, or the disk is full or read-only.
+        LabelStoreError: Another process is writing the store, or the disk is full or read-only.
     """
     redo = report.redo()
     for (sequence, name), frames in redo.items():

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import numpy as np
 from google_crc32c import value as crc32c
+from jaxtyping import UInt8
 from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
-from numpy.typing import NDArray
 
 from xdistill.pipeline.store.format import SHARD_FRAMES, ZSTD_LEVEL
 
 ABSENT = 2**64 - 1
-"""Offset and length in the index of a frame that the shard does not hold."""
+"""Offset and length, in the index, of a frame that the shard lacks."""
 CHECKSUM_BYTES = 4
 INDEX_ENTRY = struct.Struct("<QQ")
 """Offset and length in bytes of one frame."""
 INDEX_BYTES = SHARD_FRAMES * INDEX_ENTRY.size + CHECKSUM_BYTES
 
-Labels = NDArray[np.uint8]
+Labels = UInt8[np.ndarray, "height width"]
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -39,7 +39,7 @@ class ShardError(ValueError):
 
 
 def checksum(data: bytes | Labels) -> int:
-    """crc32c (RFC 3720) of the bytes; arrays must be contiguous."""
+    """crc32c (RFC 3720) of bytes or of a contiguous array."""
     return int(crc32c(data))
 
 
@@ -141,7 +141,7 @@ def _opened(path: Path) -> Iterator[int | None]:
             handle = os.open(path, os.O_RDONLY)
         yield handle
     except OSError as error:
-        # A failing disk, or a folder in the file's place, is damage like any other.
+        # A failing disk, or a folder in place of the file, is damage like any other.
         raise ShardError(f"cannot be read: {error.strerror}") from error
     finally:
         if handle is not None:
@@ -152,7 +152,7 @@ def _index(handle: int) -> tuple[bytes, int]:
     """The index and where it begins in the file."""
     begin = os.fstat(handle).st_size - INDEX_BYTES
     if begin < 0:
-        raise ShardError("the file is cut short")
+        raise ShardError("the file is truncated")
     return unprotect(os.pread(handle, INDEX_BYTES, begin)), begin
 
 

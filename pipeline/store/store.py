@@ -19,6 +19,7 @@ from xdistill.pipeline.store.format import (
     documents,
     folder_names,
     group_document,
+    label_remedy,
     plain,
     read_description,
     read_document,
@@ -43,7 +44,7 @@ class LabelStore:
         """Open for reading.
 
         Raises:
-            LabelStoreError: No label store, a damaged one, or one of a newer version.
+            LabelStoreError: There is no label store, it is damaged, or of a newer version.
         """
         folder = as_path(path)
         return cls(folder, _root_attributes(folder), None)
@@ -57,17 +58,18 @@ class LabelStore:
         fingerprint: str,
         locking: Locking = "required",
     ) -> Self:
-        """Open for writing, creating the store if there is none, and sweep what a crash left.
+        """Open for writing: create the store if there is none, and sweep what a crash left.
 
         Args:
             path: Folder of the store.
-            teacher: Everything that decides the labels, as JSON values.
+            teacher: Everything that determines the labels, as JSON values.
             fingerprint: sha256 of the record; must be the store's.
-            locking: ``"if available"`` for work divided by hand (``--part``), where a file system
-                without locks is no error.
+            locking: ``"if available"`` for work divided by hand (``--part``), which can do without
+                locks.
 
         Raises:
-            LabelStoreError: No label store, made by another teacher, full or read-only.
+            LabelStoreError: The folder holds something else or another teacher's labels, or the
+                disk is full or read-only.
         """
         folder = as_path(path)
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -96,7 +98,7 @@ class LabelStore:
         """Check that the store was made by this teacher; nothing is written.
 
         Raises:
-            LabelStoreError: Another fingerprint; both records' differences are shown.
+            LabelStoreError: The fingerprints differ; the differences of the records are shown.
         """
         if self.fingerprint != fingerprint:
             raise _other_teacher(self.path, self._attributes, teacher, fingerprint)
@@ -118,24 +120,24 @@ class LabelStore:
         """One array of a sequence.
 
         Raises:
-            LabelStoreError: There is none, or its metadata is damaged.
+            LabelStoreError: It does not exist, or its metadata is damaged.
         """
         folder = self.path / sequence
         if not (folder / name).is_dir():
             raise LabelStoreError(
-                f"no array {name} for {sequence}",
+                f"{sequence} has no array {name}",
                 expected=f"one of {', '.join(self.arrays(sequence)) or 'none so far'}",
                 where=self.path,
-                remedy="run xd-pipeline segment for classes, xd-pipeline regroup for groups",
+                remedy=label_remedy(self.path, name),
             )
         return LabelArray(folder, read_description(folder / name), self._leases)
 
     def groups(self, sequence: str, scheme: Scheme) -> LabelArray:
-        """The groups of a sequence by a scheme.
+        """The stored groups of a sequence by a scheme.
 
         Raises:
-            LabelStoreError: There are none, their metadata is damaged, or groups of this name were
-                made with another table.
+            LabelStoreError: There are none, their metadata is damaged, or they were made with
+                another table.
         """
         found = self.array(sequence, scheme.array)
         table = found.attributes.get("table")
@@ -144,7 +146,7 @@ class LabelStore:
                 f"{scheme.array} was made with the table {table}",
                 expected=f"scheme {scheme.name!r}: {list(scheme.table)}",
                 where=f"{self.path}/{sequence}/{scheme.array}",
-                remedy="give your scheme another name in its TOML file, and regroup with that",
+                remedy="give your scheme another name in its TOML file, and regroup with that name",
             )
         return found
 
@@ -158,15 +160,15 @@ class LabelStore:
         values: int,
         attributes: Mapping[str, Any],
     ) -> LabelArray:
-        """The array as wanted: created, or grown to ``length`` frames, where it must be.
+        """An array of at least ``length`` frames, created or grown if need be.
 
         Args:
             sequence: ``<date>/<drive>/image_0X``.
             name: ``classes``, ``confidence``, ``groups_4``.
-            length: Frames it must hold at least.
+            length: Smallest number of frames.
             size: Height and width in pixels, which never change.
             values: Labels are 0 to ``values`` - 1, or 255.
-            attributes: Stored with the array, as JSON values; must be the same later.
+            attributes: Stored with the array, as JSON values; never change.
 
         Raises:
             LabelStoreError: It exists with another size, number of values or attributes.
@@ -186,7 +188,7 @@ class LabelStore:
         return LabelArray(folder, found, self._leases)
 
     def _create_groups(self, folder: Path) -> None:
-        """The groups from the root down to a sequence, each a copy of the root's document."""
+        """Create the groups from the root down to a sequence, each with the root's document."""
         relative = folder.relative_to(self.path)
         for group in reversed([relative, *relative.parents]):
             if not (self.path / group).is_dir():
@@ -203,14 +205,14 @@ def _create_root(path: Path, teacher: Mapping[str, Any], fingerprint: str) -> No
     }
     with disk_errors(path):
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        # Where another writer creates the same store, its folder is kept and compared next.
+        # If another writer creates the same store, its folder is kept and compared next.
         atomic.create_folder(path.absolute(), {DOCUMENT: group_document(attributes)})
 
 
 def _root_attributes(path: Path) -> Mapping[str, Any]:
     if not (path / DOCUMENT).is_file():
         raise LabelStoreError(
-            "no label store" if path.exists() else "no such label store",
+            "there is no label store here" if path.exists() else "the label store does not exist",
             expected=f"a folder with a {DOCUMENT}, made by xd-pipeline segment",
             where=path.absolute(),
             remedy="check --store, or run xd-pipeline segment; if this was a label store, "
@@ -220,7 +222,7 @@ def _root_attributes(path: Path) -> Mapping[str, Any]:
         attributes = read_document(path)["attributes"]
     except CorruptLabelsError as error:
         raise CorruptLabelsError(
-            f"no label store, or a damaged one: {error}", where=path.absolute()
+            f"the folder holds no label store, or a damaged one: {error}", where=path.absolute()
         ) from error
     return dict(attributes)
 
@@ -231,17 +233,19 @@ def _other_teacher(
     stored = attributes["teacher"]
     offered = plain(teacher)
     differing = sorted(k for k in {*stored, *offered} if stored.get(k) != offered.get(k))
-    lines = (f"\n    {k}: {stored.get(k)!r} there, {offered.get(k)!r} here" for k in differing)
+    lines = (
+        f"\n    {k}: {stored.get(k)!r} in the store, {offered.get(k)!r} now" for k in differing
+    )
     return LabelStoreError(
-        f"a teacher with fingerprint {fingerprint}",
+        f"the teacher has fingerprint {fingerprint}",
         expected=f"the store's teacher, {attributes['fingerprint']}{''.join(lines)}",
         where=path.absolute(),
-        remedy="use the store's own teacher, or give --store another path",
+        remedy="use the store's own teacher, or give another --store",
     )
 
 
 def _is_complete(folder: Path, wanted: Description) -> bool:
-    """Whether nothing must be created or grown; what differs otherwise is told later."""
+    """Whether nothing must be created or grown; other differences are refused later."""
     if not _is_array(folder / wanted.name):
         return False
     lengths = (read_document(path)["shape"][0] for path in documents(folder, wanted))
@@ -250,7 +254,7 @@ def _is_complete(folder: Path, wanted: Description) -> bool:
 
 def _create_or_grow(folder: Path, wanted: Description) -> None:
     if _is_array(folder / wanted.name):
-        # Judged before anything is changed.
+        # Before anything changes.
         _refuse_difference(folder / wanted.name, read_description(folder / wanted.name), wanted)
     for path, document in documents(folder, wanted).items():
         if not path.is_dir():
@@ -263,19 +267,19 @@ def _refuse_difference(folder: Path, found: Description, wanted: Description) ->
     for what, there, here in (
         ("image size (height, width)", found.size, wanted.size),
         ("number of values", found.values, wanted.values),
-        ("attributes", found.attributes, wanted.attributes),
+        ("record", found.attributes, wanted.attributes),
     ):
         if there != here:
             raise LabelStoreError(
-                f"{what} {here}",
+                f"the {what} is {here}",
                 expected=f"{there}, as the array was created: it never changes within a drive",
                 where=folder,
-                remedy="give --store another path, or leave out the drive",
+                remedy="give another --store, or leave out the drive",
             )
 
 
 def _is_array(folder: Path) -> bool:
-    """Whether this is a label array: known by its companion, so that a damaged one is seen."""
+    """Whether this is a label array: known by its companion, so that damaged ones are found."""
     return folder.is_dir() and folder.with_name(folder.name + COMMIT_SUFFIX).is_dir()
 
 

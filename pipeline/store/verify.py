@@ -1,7 +1,7 @@
 """Verification: read everything again and compare it with its checksums.
 
-Nothing here raises for damage and nothing writes; the report says what is wrong, and for metadata
-also what it must be, where the rest of the store tells.
+Damage raises nothing, and nothing is written: the report says what is wrong and, where the rest of
+the store determines it, what damaged metadata must be.
 """
 
 import os
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdistill.manifests.progress import Advance
+from xdistill.manifests.paths import PathLike, as_path
+from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.store.errors import LabelStoreError
 from xdistill.pipeline.store.format import (
     COMMIT_SUFFIX,
@@ -35,17 +36,17 @@ class VerifyReport:
     findings: tuple[Finding, ...]
     """What is damaged."""
     strays: tuple[Path, ...]
-    """Files and folders that do not belong to a store; they harm nothing and are left alone."""
+    """Harmless files and folders that do not belong to a store, left alone."""
     orphans: tuple[Path, ...]
-    """What a killed writer left; the next opening for writing removes it."""
+    """Leftovers of a killed writer; the next opening for writing removes them."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as it was written."""
+        """Whether everything is as written."""
         return not self.findings
 
     def redo(self) -> dict[tuple[str, str], tuple[int, ...]]:
-        """Frames to make again, by sequence and array."""
+        """Frames to label again, by sequence and array."""
         frames: dict[tuple[str, str], set[int]] = {}
         for finding in self.findings:
             if finding.frames:
@@ -53,7 +54,7 @@ class VerifyReport:
         return {key: tuple(sorted(found)) for key, found in sorted(frames.items())}
 
     def lines(self) -> Iterator[str]:
-        """The report as text: what is damaged, what is stray, the sum."""
+        """The report as text: damage, strays, leftovers, totals."""
         yield from map(str, self.findings)
         yield from (f"{path}: not part of a store, left alone" for path in self.strays)
         yield from (f"{path}: left by an interrupted run" for path in self.orphans)
@@ -62,21 +63,22 @@ class VerifyReport:
         yield f"{self.path}: {self.frames} frames read, {state}"
 
 
-def verify_store(path: Path, *, progress: Advance | None = None) -> VerifyReport:
+def verify_store(path: PathLike, *, advance: Advance = unshown) -> VerifyReport:
     """Check every frame, commit record and document of a store.
 
     Args:
         path: Folder of the store; its own metadata may be damaged.
-        progress: Called with the number of frames just read.
+        advance: Called with the number of frames just read.
 
     Raises:
-        LabelStoreError: The folder is no label store at all.
+        LabelStoreError: The folder is not a label store at all.
     """
+    path = as_path(path)
     group = _reference(path)
     tree = list(_groups(path))
     if group is None and not any(bases for _, bases in tree):
         raise LabelStoreError(
-            "no label store",
+            "there is no label store here",
             expected="a folder made by xd-pipeline segment",
             where=path.absolute(),
             remedy="check --store",
@@ -88,7 +90,7 @@ def verify_store(path: Path, *, progress: Advance | None = None) -> VerifyReport
         findings += _check_group(folder, group)
         strays += (file for file in _files(folder) if file.name != DOCUMENT)
         for base in bases:
-            checked = verify_array(path, folder, base, advance=progress or (lambda count: None))
+            checked = verify_array(path, folder, base, advance=advance)
             findings += checked.findings
             strays += checked.strays
             frames += checked.frames
@@ -124,10 +126,10 @@ def _reference(path: Path) -> bytes | None:
 
 
 def _check_group(folder: Path, expected: bytes | None) -> Iterator[Finding]:
-    """Every group carries a copy of the root's document, so that each can be restored."""
+    """Every group holds a copy of the root's document, so that each can be restored."""
     try:
         document = group_document(read_document(folder)["attributes"])
-        reason = None if document == expected else "the metadata of another store"
+        reason = None if document == expected else "belongs to another store"
     except LabelStoreError as error:
         reason = str(error).splitlines()[0]
     if reason is not None:
@@ -145,7 +147,7 @@ def _groups(path: Path) -> Iterator[tuple[Path, list[str]]]:
     }
     alone = {name for name in names - companions if any((path / name).glob("c.*.0.0"))}
     bases = companions | alone
-    # Intact companions that hold nothing and have no array: their creation was interrupted.
+    # Intact companions that hold nothing and lack their array come from an interrupted creation.
     yield (
         path,
         sorted(b for b in bases if b in names or has_chunks(path, b) or _is_damaged(path, b)),
@@ -156,12 +158,12 @@ def _groups(path: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def has_chunks(folder: Path, base: str) -> bool:
-    """Whether the companions of the array ``base`` of a sequence's folder hold anything."""
+    """Whether the companions of array ``base`` in a sequence's folder hold anything."""
     return any(any(companion.glob("c.*")) for companion in _companions(folder, base))
 
 
 def _is_damaged(folder: Path, base: str) -> bool:
-    """Whether a companion cannot be read, which would be in the way of every writer."""
+    """Whether a companion cannot be read, which would stop every writer."""
     try:
         for companion in _companions(folder, base):
             if companion.is_dir():

@@ -40,17 +40,17 @@ class Finding:
     reason: str
     """What is wrong with it."""
     sequence: str = ""
-    """``<date>/<drive>/image_0X`` of the array concerned; empty for a group's metadata."""
+    """``<date>/<drive>/image_0X`` of the array; empty for a group's metadata."""
     array: str = ""
-    """Name of the label array concerned; empty for a group's metadata."""
+    """Name of the label array; empty for a group's metadata."""
     frames: tuple[int, ...] = ()
-    """Frames whose labels are lost or uncertain and must be made again."""
+    """Frames whose labels are lost or uncertain and must be labelled again."""
     guessed: bool = False
-    """Whether nothing tells which frames had labels, so that ``frames`` is all of the shard."""
+    """Whether it is unknown which frames had labels, so that ``frames`` is the whole shard."""
     shard: int | None = None
-    """The shard concerned; None for metadata."""
+    """Its shard; None for metadata."""
     document: bytes | None = None
-    """What the zarr.json must be, where the rest of the store tells; None where that is lost."""
+    """What the zarr.json must be, as the rest of the store determines; None if that is lost."""
 
     def __str__(self) -> str:
         what = {"metadata": "metadata", "commit": "commit record", "counts": "counts"}
@@ -68,7 +68,7 @@ class Checked:
     findings: tuple[Finding, ...]
     """What is damaged."""
     strays: tuple[Path, ...]
-    """Files in its folders that are none of its own."""
+    """Files in its folders that do not belong there."""
 
 
 def verify_array(root: Path, sequence: Path, name: str, *, advance: Advance) -> Checked:
@@ -77,11 +77,11 @@ def verify_array(root: Path, sequence: Path, name: str, *, advance: Advance) -> 
     Args:
         root: Folder of the store.
         sequence: Folder of the sequence.
-        name: Of the label array.
+        name: Name of the label array.
         advance: Called with the number of frames just read.
     """
     shown = sequence.relative_to(root).as_posix()
-    # Before the documents: an array grows before anything beyond its end is committed.
+    # Read before the documents: an array grows before frames beyond its end are committed.
     needed = _needed(sequence, name)
     intact, reasons = _documents(sequence, name)
     array = _describe(intact, sequence, name)
@@ -100,10 +100,10 @@ def verify_array(root: Path, sequence: Path, name: str, *, advance: Advance) -> 
 
 
 def _documents(sequence: Path, name: str) -> tuple[dict[Path, Json], dict[Path, str]]:
-    """The documents of the three folders that can be read, and why the others cannot."""
+    """The readable documents of the three folders, and why the others cannot be read."""
     intact: dict[Path, Json] = {}
     reasons: dict[Path, str] = {}
-    # Companions grow first: whatever a writer does, they are no shorter than the array was.
+    # Companions grow first: whatever a writer does meanwhile, they are as long as the array was.
     for suffix in ("", COMMIT_SUFFIX, COUNTS_SUFFIX):
         folder = sequence / (name + suffix)
         try:
@@ -114,13 +114,13 @@ def _documents(sequence: Path, name: str) -> tuple[dict[Path, Json], dict[Path, 
 
 
 def _describe(intact: dict[Path, Json], sequence: Path, name: str) -> Description | None:
-    """What the array is, by its own document or by either companion's."""
+    """What the array is, from its own document or a companion's."""
     own = intact.get(sequence / name)
-    told = [described(own, name)] if own else []
+    found = [described(own, name)] if own else []
     for suffix in (COMMIT_SUFFIX, COUNTS_SUFFIX):
         companion = intact.get(sequence / (name + suffix))
-        told += [described_by_companion(companion)] if companion else []
-    return next((array for array in told if array is not None), None)
+        found += [described_by_companion(companion)] if companion else []
+    return next((array for array in found if array is not None), None)
 
 
 def _needed(sequence: Path, name: str) -> int:
@@ -172,7 +172,7 @@ class _Check:
                 if seal(intact[folder]) != same:
                     reason = "disagrees with the other metadata of the array"
                 elif found < length:
-                    reason = f"{found} frames where {length} are committed"
+                    reason = f"covers {found} frames, but {length} are committed"
             if reason is not None:
                 grown = replace(self.array, length=max(found, length))
                 document = documents(self.sequence, grown)[folder]
@@ -193,7 +193,7 @@ class _Check:
         path = commit.chunk_path(self._folder(COMMIT_SUFFIX), number)
         try:
             words = commit.read_words(path.parent, number)
-            # It is written before the shard: a shard without it has lost it.
+            # The record is written before the shard: a shard without one has lost it.
             reason = None if path.exists() else "missing"
         except CorruptLabelsError as error:
             reason = str(error).splitlines()[0]
@@ -222,7 +222,7 @@ class _Check:
         yield from self._counts(number, counts, needed=bool(words.any()))
 
     def _stored(self, number: int) -> tuple[int, ...]:
-        """Frames that a shard file holds; none where that cannot be told."""
+        """Frames that a shard file holds; none if it cannot be read."""
         try:
             slots = shard.read_chunks(self._shard_path(number))
         except ShardError:
@@ -230,7 +230,7 @@ class _Check:
         return tuple(number * SHARD_FRAMES + slot for slot in slots)
 
     def _all(self, number: int) -> tuple[int, ...]:
-        """Every frame of a shard that the array may hold."""
+        """Every frame number of a shard."""
         first = number * SHARD_FRAMES
         return tuple(range(first, min(first + SHARD_FRAMES, max(self.array.length, first + 1))))
 
@@ -254,7 +254,7 @@ class _Check:
         try:
             counts = commit.read_counts(path.parent, number, values=self.array.values)
             wrong = [slot for slot, row in expected.items() if (counts[slot] != row).any()]
-            reason = f"not those of {len(wrong)} frames" if wrong else None
+            reason = f"differ from the pixels of {len(wrong)} frames" if wrong else None
             if needed and not path.exists():
                 reason = "missing"
         except CorruptLabelsError as error:

@@ -127,7 +127,7 @@ def test_a_missing_store_is_told_without_a_bar(tmp_path: Path) -> None:
     folder = ground_truth(tmp_path / "truth", TRUTH)
     arguments = ["--store", str(tmp_path / "gone"), "--labels", str(folder)]
     answer = CliRunner().invoke(score, arguments)
-    assert answer.exit_code == 1 and "no such label store" in answer.stderr
+    assert answer.exit_code == 1 and "label store does not exist" in answer.stderr
     assert "frame/s" not in answer.stderr
 
 

@@ -244,5 +244,5 @@ def test_the_length_follows_the_store(labelled: Path) -> None:
 
 
 def test_what_is_no_store_is_not_opened(tmp_path: Path) -> None:
-    with pytest.raises(LabelStoreError, match="no such label store"):
+    with pytest.raises(LabelStoreError, match="label store does not exist"):
         open_store(str(tmp_path / "absent"), scheme="4")

@@ -147,10 +147,10 @@ def refusals(store: LabelStore, tmp_path: Path) -> dict[str, Callable[[], object
     (tmp_path / "other").mkdir()
     zarr.open_group(tmp_path / "foreign", mode="w")
     return {
-        "no such label store": lambda: LabelStore.open(tmp_path / "absent"),
-        "no label store": lambda: LabelStore.open(tmp_path / "other"),
+        "the label store does not exist": lambda: LabelStore.open(tmp_path / "absent"),
+        "no label store here": lambda: LabelStore.open(tmp_path / "other"),
         "or a damaged one": lambda: LabelStore.open(tmp_path / "foreign"),
-        "fingerprint f2\n.*f1\n.*weights: 'abc' there, 'xyz' here": (
+        "fingerprint f2\n.*f1\n.*weights: 'abc' in the store, 'xyz' now": (
             lambda: LabelStore.open_for_writing(
                 tmp_path / "s", teacher={**TEACHER, "weights": "xyz"}, fingerprint="f2"
             )
@@ -165,10 +165,12 @@ def refusals(store: LabelStore, tmp_path: Path) -> dict[str, Callable[[], object
         r"\(4, 7\)\n.*\(4, 6\), as the array was created": lambda: store.ensure_array(
             SEQUENCE, "classes", length=500, size=(4, 7), values=19, attributes={"table": [1, 2]}
         ),
-        "attributes .*\n.*as the array was": lambda: store.ensure_array(
+        "record is .*\n.*as the array was": lambda: store.ensure_array(
             SEQUENCE, "classes", length=1, size=SIZE, values=19, attributes={"table": [2, 1]}
         ),
-        "no array groups_4": lambda: store.array(SEQUENCE, "groups_4"),
+        "image_02 has no array groups_4\n(.*\n)*.*regroup --scheme 4": lambda: store.array(
+            SEQUENCE, "groups_4"
+        ),
         "opened for reading": lambda: reading.write_shard(0, {1: frame(1)}),
         "frame 70 of classes is outside": lambda: array.write_shard(1, {70: frame(1)}),
     }

@@ -65,7 +65,7 @@ def repair(path: Path, report: VerifyReport) -> dict[tuple[str, str], tuple[int,
 def test_an_intact_store(store: LabelStore) -> None:
     before = snapshot(store.path)
     steps: list[int] = []
-    report = verify_store(store.path, progress=steps.append)
+    report = verify_store(store.path, advance=steps.append)
     assert report.ok and report.frames == len(FRAMES) * 2 == sum(steps)
     assert not report.strays and not report.orphans and not report.redo()
     assert list(report.lines()) == [f"{store.path}: 18 frames read, all as written"]
@@ -209,7 +209,7 @@ def test_metadata_of_another_store_is_found(store: LabelStore) -> None:
         shutil.copy(other.path / "zarr.json", store.path / folder / "zarr.json")
     report = verify_store(store.path)
     # The root decides, also where it stands alone.
-    assert [f.reason for f in report.findings] == ["the metadata of another store"] * 3
+    assert [f.reason for f in report.findings] == ["belongs to another store"] * 3
     repair(store.path, report)
     assert verify_store(store.path).ok
 
@@ -230,7 +230,7 @@ def test_an_array_shorter_than_its_commits_grows_again(store: LabelStore) -> Non
     new_array(other, length=64)
     shutil.copy(other.path / SEQUENCE / "classes" / "zarr.json", store.path / SEQUENCE / "classes")
     report = verify_store(store.path)
-    assert [f.reason for f in report.findings] == ["64 frames where 75 are committed"]
+    assert [f.reason for f in report.findings] == ["covers 64 frames, but 75 are committed"]
     repair(store.path, report)
     assert verify_store(store.path).ok
 

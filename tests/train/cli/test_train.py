@@ -171,7 +171,7 @@ def test_resume_says_what_the_record_does_not_decide(run: Run, tmp_path: Path) -
         (["--set", "batchsize=3"], "'batch_size'?"),
         (["--drive", "0077"], "no drive '0077'"),
         (["--data", "absent", "--drive", "0001"], "raw folder does not exist"),
-        (["--drive", "0001", "--store", "absent.zarr"], "no such label store"),
+        (["--drive", "0001", "--store", "absent.zarr"], "label store does not exist"),
         (["--resume", "--out", "absent"], "no run to go on with"),
         (["--resume"], "no run to go on with"),
         (["--drive", "0001", "--set", "encoder_weights=absent.pth"], "absent.pth"),

@@ -123,7 +123,7 @@ def test_groups_of_another_table_are_refused(
 
 
 def test_no_store(tmp_path: Path) -> None:
-    with pytest.raises(LabelStoreError, match="no such label store"):
+    with pytest.raises(LabelStoreError, match="label store does not exist"):
         find_labels(tmp_path / "absent.zarr", FRAMES_WANTED, scheme=SCHEME, segment="")
 
 
