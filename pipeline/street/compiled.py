@@ -1,6 +1,6 @@
-"""The one place that knows numba: compile a function to machine code, and keep the result.
+"""Compilation with numba, whose machine code is kept between runs.
 
-Compiled functions take positional arguments only and scalars rather than small arrays: they run
+Compiled functions take positional arguments only, and tuples rather than small arrays: they run
 once per ray, where an allocation would cost more than the arithmetic.
 """
 
@@ -31,7 +31,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function without the interpreter; the machine code is kept between runs."""
+    """Compile a function to machine code that runs without the interpreter."""
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(code_folder())
     try:
@@ -43,7 +43,7 @@ def compiled(function: Function) -> Function:
 
 @cache
 def code_folder() -> Path:
-    """Where machine code is kept; a function's depends on those it calls, so on all sources."""
+    """Folder of the machine code, one for each text of all sources: functions call each other."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())

@@ -1,4 +1,4 @@
-"""Seeded value noise and box-filtered patterns, the raw material of every texture."""
+"""Seeded value noise and box-filtered patterns, from which every texture is made."""
 
 import math
 
@@ -12,7 +12,7 @@ OCTAVE_GAIN = 0.6
 
 @compiled
 def hash_unit(x: int, y: int, z: int, seed: int) -> float:
-    """A number in [0, 1) that only the four integers decide."""
+    """A number in [0, 1) that four integers determine."""
     state = (x * 374761393 + y * 668265263 + z * 1440662683 + seed * 3266489917) & WORD
     state = ((state ^ (state >> 15)) * 739982445) & WORD
     state = ((state ^ (state >> 12)) * 695872825) & WORD
@@ -21,7 +21,7 @@ def hash_unit(x: int, y: int, z: int, seed: int) -> float:
 
 @compiled
 def smooth(edge0: float, edge1: float, value: float) -> float:
-    """0 below ``edge0``, 1 above ``edge1``, a cubic between."""
+    """0 below ``edge0``, 1 above ``edge1``, a cubic in between."""
     position = min(1.0, max(0.0, (value - edge0) / (edge1 - edge0)))
     return position * position * (3.0 - 2.0 * position)
 

@@ -23,7 +23,7 @@ from xdistill.manifests.progress import Advance, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.labelling.score import confusion, measures, merge
 from xdistill.pipeline.street.record.drive import make_drive
-from xdistill.pipeline.street.render.render import render
+from xdistill.pipeline.street.render.camera import render
 
 CONFIG = "street_ocrnet.py"
 SIZE = (64, 192)
@@ -31,12 +31,12 @@ SIZE = (64, 192)
 ENLARGED = 2
 """Network input over frame size: the heads work at a quarter of the input."""
 CHUNK = 20
-"""Frames labelled at a time when judging."""
+"""Frames labelled at a time in evaluation."""
 TRAINING_SEED, VALIDATION_SEED = 3_000_000_000, 3_000_000_001
-"""The shipped teacher was trained on the first and its settings were chosen on the second: judge it
-on any other seed."""
+"""The shipped teacher was trained on the first, and its settings were chosen on the second:
+evaluate it on any other seed."""
 SPACING = 9
-"""Frames of one drive are this far apart: neighbours show nearly the same."""
+"""Distance between the frames of one drive, because neighbours look nearly alike."""
 FRAMES = 5
 """Frames taken from a drive."""
 
@@ -46,7 +46,7 @@ Classes = Int[Tensor, "batch height width"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TeacherTraining:
-    """Numbers of a training run; chosen on VALIDATION_SEED."""
+    """Hyperparameters of a training run, chosen on VALIDATION_SEED."""
 
     drives: int = 500
     """Drives of TRAINING_SEED."""
@@ -59,7 +59,7 @@ class TeacherTraining:
     decay: float = 0.01
     """Weight decay of convolutions (AdamW)."""
     rarity: float = 0.4
-    """A class of frequency f weighs f^-rarity, so that rare classes are learnt too."""
+    """A class of frequency f has the weight f^-rarity, so that rare classes are learnt too."""
     auxiliary: float = 0.4
     """Weight of the loss of OCR's first head (Yuan et al., ECCV 2020)."""
     seed: int = 0
@@ -99,7 +99,7 @@ def labelled_frames(
 
 
 def class_weights(labels: NDArray[np.uint8], *, rarity: float) -> Float[Tensor, " classes"]:
-    """Weight of each class, 1 in the mean over pixels."""
+    """Weight of each class; the mean over pixels is 1."""
     counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[: len(cityscapes().names)]
     frequency = counts / counts.sum()
     weights = (np.maximum(counts, 1) / counts.sum()) ** -rarity
@@ -109,7 +109,7 @@ def class_weights(labels: NDArray[np.uint8], *, rarity: float) -> Float[Tensor, 
 def batches(
     images: NDArray[np.uint8], labels: NDArray[np.uint8], settings: TeacherTraining
 ) -> Iterator[tuple[Images, Classes]]:
-    """Random frames with the random mirror, exposure and white balance, one batch a step."""
+    """Random frames, randomly mirrored, exposed and balanced; one batch per step."""
     rng = np.random.default_rng(settings.seed)
     for _ in range(settings.steps):
         chosen = rng.choice(len(images), settings.batch, replace=False)
@@ -125,7 +125,7 @@ def batches(
 
 
 def logits(model: Any, frames: Images) -> tuple[Tensor, Tensor]:
-    """Logits of the last and of the first head at the frames' size; RGB frames in 0-255."""
+    """Logits of the last and of the first head, at the size of the RGB frames in 0-255."""
     inputs = interpolate(frames, scale_factor=float(ENLARGED), mode="bilinear")
     known = model.data_preprocessor
     inputs = ((inputs - known.mean) / known.std).to(memory_format=torch.channels_last)
@@ -144,7 +144,7 @@ def train(
     labels: NDArray[np.uint8],
     settings: TeacherTraining,
 ) -> Iterator[float]:
-    """Train in place; gives the loss of each step."""
+    """Train in place and yield the loss of each step."""
     weights = class_weights(labels, rarity=settings.rarity)
     parameters = list(model.parameters())
     groups: list[dict[str, Any]] = [
@@ -182,10 +182,10 @@ def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def ceiling(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Labels as a perfect teacher of this architecture could give them.
+    """Labels that a perfect teacher of this architecture could predict.
 
-    The heads' cells (a quarter of the network input) hold each class's share of their pixels, and
-    come back to the frame's size as the network's logits do.
+    A cell of the heads (a quarter of the network input) holds each class's share of its pixels,
+    which is upsampled to the frame's size as the network's logits are.
     """
     cell = 4 // ENLARGED
     known = torch.from_numpy(np.where(labels == IGNORE_INDEX, len(cityscapes().names), labels))
@@ -196,7 +196,7 @@ def ceiling(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def report(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> list[str]:
-    """IoU per group and class in percent beside the ceiling's, and their means."""
+    """IoU of each group and class in percent, beside the ceiling's, and the means."""
     best, table, scheme = ceiling(truth), cityscapes(), load_scheme("4")
     lines = []
     for title, names in (("groups", scheme.groups), ("classes", table.names)):
@@ -217,7 +217,7 @@ def report(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> list[str]:
 
 
 def save(model: nn.Module, path: Path) -> None:
-    """Write the weights, convolutions as float16; loading restores float32."""
+    """Write the weights, convolutions as float16, which loading converts to float32."""
     state = {
         key: value.half() if value.ndim > 1 else value
         for key, value in model.state_dict().items()
@@ -249,13 +249,13 @@ def save(model: nn.Module, path: Path) -> None:
     type=click.IntRange(min=1),
     default=60,
     show_default=True,
-    help="Drives to judge on.",
+    help="Drives to evaluate on.",
 )
 @console.examples(
     "OMP_NUM_THREADS=1 python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth"
 )
 def main(out: Path, steps: int, drives: int, judged: int) -> None:
-    """Train the street teacher, and judge it on drives of another seed."""
+    """Train the street teacher, and evaluate it on drives of another seed."""
     from xdistill.teachers.mmseg import config as mmseg_config
     from xdistill.teachers.mmseg.teacher import build
 

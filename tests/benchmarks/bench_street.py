@@ -23,7 +23,7 @@ from xdistill.pipeline.store import LabelStore
 from xdistill.pipeline.street.record import rig
 from xdistill.pipeline.street.record.drive import make_drive
 from xdistill.pipeline.street.record.lidar import scan
-from xdistill.pipeline.street.render.render import render
+from xdistill.pipeline.street.render.camera import render
 from xdistill.pipeline.street.train_teacher import report
 
 SEEDS = (1, 2)

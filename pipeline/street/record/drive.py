@@ -1,54 +1,53 @@
-"""One drive: a street, its weather and traffic, and the recording car's way through it."""
+"""One drive: a street, its weather and traffic, and the recording car's path through it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from xdistill.pipeline.street.record import motion, rig
-from xdistill.pipeline.street.render.light import Light, Shadows
-from xdistill.pipeline.street.render.render import Camera, Sensor
+from xdistill.pipeline.street.render.camera import Camera, Sensor
+from xdistill.pipeline.street.render.light import Light, ground_light, weather
 from xdistill.pipeline.street.render.shade import Scene
-from xdistill.pipeline.street.render.shadows import empty_map, with_solids
-from xdistill.pipeline.street.render.sun import ground_light, weather
+from xdistill.pipeline.street.render.shadows import Shadows, empty_map, with_solids
 from xdistill.pipeline.street.world import kerbside, layout
-from xdistill.pipeline.street.world.road import Road, at, centre_line
+from xdistill.pipeline.street.world.road import Road, at, centre_line, integral
 from xdistill.pipeline.street.world.solids import Floats, Solids, joined
 from xdistill.pipeline.street.world.traffic import Mover, traffic
 
 BEHIND_M, AHEAD_M = 30.0, 150.0
-"""How far the street goes on beyond the recording car's way."""
+"""How far the street extends beyond the recording car's path."""
 MARGIN_M = 60.0
 ROAD_STEP_M = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drive:
-    """Everything about one drive that is decided by its seed."""
+    """Everything that the seed decides about one drive."""
 
     road: Road
     """The ground."""
     light: Light
     """The weather."""
     motion: motion.Motion
-    """The recording car's way."""
+    """The recording car's path."""
     still: Solids
-    """What does not move."""
+    """Static objects."""
     movers: tuple[Mover, ...]
-    """What moves."""
+    """Moving objects."""
     shadows: Shadows
-    """Shadows of what does not move."""
+    """Shadows of the static objects."""
     gains: Floats
     """(frames, 3) exposure and white balance."""
     noise: float
-    """Image noise of 255."""
+    """Standard deviation of the image noise, of 255."""
     seed: int
-    """Decides the noise of images and scans."""
+    """Of the noise of images and scans."""
 
     def scene(self, frame: int) -> Scene:
-        """What there is to see at a frame."""
+        """The world at a frame."""
         moving = [thing.at(frame) for thing in self.movers]
-        shadows = with_solids(self.shadows, self.light, joined(moving)) if moving else self.shadows
-        return Scene(joined([self.still, *moving]), self.road, self.light, shadows)
+        shadows = with_solids(self.shadows, self.light, joined(*moving)) if moving else self.shadows
+        return Scene(joined(self.still, *moving), self.road, self.light, shadows)
 
     def camera(self, frame: int, size: tuple[int, int]) -> Camera:
         """The left colour camera at a frame, for an image of ``size`` (height, width)."""
@@ -63,7 +62,7 @@ class Drive:
 def make_drive(seed: int, number: int, *, frames: int) -> Drive:
     """Draw a drive.
 
-    Every part draws from a stream of its own, so that a change to one leaves the others alone.
+    Every part has its own random stream, so that a change to one leaves the others unchanged.
 
     Args:
         seed: The data set's seed.
@@ -74,7 +73,7 @@ def make_drive(seed: int, number: int, *, frames: int) -> Drive:
     ground, driving, air, things, others, sensing = map(np.random.default_rng, streams)
     time = motion.fine_times(frames)
     speed = motion.speeds(driving, time)
-    along = motion.travelled(speed, time)
+    along = integral(speed, time)
     style = layout.STYLES[ground.integers(len(layout.STYLES))]
     road = make_road(ground, style, length=float(along[-1]))
     lateral = motion.swerve(driving, along, lane=road.lane, speed=speed.mean())
@@ -97,7 +96,7 @@ def make_drive(seed: int, number: int, *, frames: int) -> Drive:
 
 
 def make_road(rng: np.random.Generator, style: layout.Style, *, length: float) -> Road:
-    """Draw a road long enough for a drive of ``length`` metres."""
+    """Draw a road that is long enough for a drive of ``length`` metres."""
     start, stop = -BEHIND_M - MARGIN_M, length + AHEAD_M + MARGIN_M
     winding = 0.0 if rng.random() < 0.15 else 1.0
     bends = np.array(
@@ -136,21 +135,27 @@ def make_road(rng: np.random.Generator, style: layout.Style, *, length: float) -
 
 
 def furnish(road: Road, rng: np.random.Generator, *, style: layout.Style, stop: float) -> Solids:
-    """Everything along the road that does not move."""
-    site = layout.Site(road, rng)
-    for side in (-1, 1):
-        layout.frontage(site, side, style=style, start=-BEHIND_M, stop=stop)
-        layout.backdrop(site, side, start=-BEHIND_M, stop=stop + 30.0)
-        kerbside.posts(site, side, style=style, start=-BEHIND_M, stop=stop)
-        kerbside.verge_trees(site, side, style=style, start=-BEHIND_M, stop=stop)
-        kerbside.parked(site, side, style=style, start=-BEHIND_M, stop=stop)
-        kerbside.standing(site, side, style=style, start=-10.0, stop=stop)
-    kerbside.traffic_lights(site)
-    return joined(site.parts)
+    """All static objects along the road."""
+    parts: list[Solids] = []
+    right, left = (
+        layout.Side(
+            road=road, style=style, sign=sign, rng=rng, start=-BEHIND_M, stop=stop, parts=parts
+        )
+        for sign in (-1, 1)
+    )
+    for side in (right, left):
+        layout.frontage(side)
+        layout.backdrop(side)
+        kerbside.posts(side)
+        kerbside.verge_trees(side)
+        kerbside.parked(side)
+        kerbside.standing(side)
+    kerbside.traffic_lights(right, left)
+    return joined(*parts)
 
 
 def exposure(rng: np.random.Generator, frames: int) -> Floats:
-    """Gain per frame and channel: a slow walk of exposure, one white balance per drive."""
+    """Gain per frame and channel: slowly drifting exposure, one white balance per drive."""
     level, result = 0.0, np.empty((frames, 3))
     balance = 1.0 + rng.normal(0, 0.025, 3)
     mean = rng.uniform(0.85, 1.2)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from xdistill.pipeline.street.compiled import compiled
 from xdistill.pipeline.street.noise import hash_unit
-from xdistill.pipeline.street.render.render import view_from
-from xdistill.pipeline.street.render.shade import Scene, View, painted
-from xdistill.pipeline.street.render.trace import SKY, trace
+from xdistill.pipeline.street.render.shade import Scene, painted
+from xdistill.pipeline.street.render.trace import SKY, View, trace, view_from
+from xdistill.pipeline.street.vectors import Vector, ahead, dot, turned
 from xdistill.pipeline.street.world.solids import Floats
 
 UPPER_DEGREES = 2.0 - np.arange(32) / 3.0
@@ -22,7 +22,7 @@ RANGE_M = 90.0
 RANGE_NOISE_M = 0.01
 GLASS_GLOSS = 0.4
 GLASS_LOST, OTHERS_LOST = 0.9, 0.01
-"""Shares of the beams that come back from glass, and from anything else, to no effect."""
+"""Shares of the beams that do not return, from glass and from anything else."""
 BEAM_RADIANS = 0.0025
 
 
@@ -37,7 +37,7 @@ def scan(scene: Scene, pose: Floats, *, seed: int) -> NDArray[np.float32]:
     elevations = np.radians(np.concatenate([UPPER_DEGREES, LOWER_DEGREES]))
     half = int(HALF_SECTOR_DEGREES / AZIMUTH_STEP_DEGREES)
     azimuths = np.radians(AZIMUTH_STEP_DEGREES * np.arange(half, -half - 1, -1))
-    view = view_from(scene, pose[:3, 3])
+    view = view_from(scene.solids, pose[:3, 3])
     turn = np.ascontiguousarray(pose[:3, :3])
     points = _sweep(scene, view, turn, elevations, azimuths, seed)
     return points[points[:, 0] > 0]
@@ -47,43 +47,37 @@ def scan(scene: Scene, pose: Floats, *, seed: int) -> NDArray[np.float32]:
 def _sweep(
     scene: Scene, view: View, turn: Floats, elevations: Floats, azimuths: Floats, seed: int
 ) -> NDArray[np.float32]:
-    """One row for each beam; zeros where nothing came back."""
+    """One row per beam; zeros where nothing returns."""
     points = np.zeros((elevations.shape[0] * azimuths.shape[0], 4), np.float32)
     for ring in range(elevations.shape[0]):
         up, level = math.sin(elevations[ring]), math.cos(elevations[ring])
         for step in range(azimuths.shape[0]):
-            x, y = level * math.cos(azimuths[step]), level * math.sin(azimuths[step])
-            distance, reflectance = _beam(
-                scene,
-                view,
-                turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * up,
-                turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * up,
-                turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * up,
-                hash_unit(step, ring, 0, seed),
-            )
+            ray = level * math.cos(azimuths[step]), level * math.sin(azimuths[step]), up
+            luck = hash_unit(step, ring, 0, seed)
+            distance, reflectance = _beam(scene, view, turned(turn, ray), luck)
             if distance > 0.0:
                 noise = hash_unit(step, ring, 1, seed) + hash_unit(step, ring, 2, seed) - 1.0
                 # Two uniform numbers have a standard deviation of 0.41.
                 distance += RANGE_NOISE_M * noise / 0.41
                 row = ring * azimuths.shape[0] + step
-                points[row, 0], points[row, 1] = distance * x, distance * y
-                points[row, 2], points[row, 3] = distance * up, reflectance
+                for k in range(3):
+                    points[row, k] = distance * ray[k]
+                points[row, 3] = reflectance
     return points
 
 
 @compiled
-def _beam(
-    scene: Scene, view: View, dx: float, dy: float, dz: float, luck: float
-) -> tuple[float, float]:
-    """Range in metres, 0 where nothing comes back, and reflectance."""
-    surface = trace(scene.solids, view.sectors, scene.road, view.x, view.y, view.z, dx, dy, dz)
+def _beam(scene: Scene, view: View, ray: Vector, luck: float) -> tuple[float, float]:
+    """Range in metres, 0 where nothing returns, and reflectance."""
+    surface = trace(scene.solids, scene.road, view, ray)
     t = surface[0]
     if surface[1] == SKY or t > RANGE_M:
         return 0.0, 0.0
-    px, py, pz = view.x + t * dx, view.y + t * dy, view.z + t * dz
-    look, nx, ny, nz = painted(scene, surface, px, py, pz, dx, dy, dz, BEAM_RADIANS)
-    if luck < (GLASS_LOST if look[3] > GLASS_GLOSS else OTHERS_LOST):
+    (colour, gloss, _), normal = painted(
+        scene, surface, ahead(view.origin, ray, t), ray, BEAM_RADIANS
+    )
+    if luck < (GLASS_LOST if gloss > GLASS_GLOSS else OTHERS_LOST):
         return 0.0, 0.0
-    facing = max(0.0, -(dx * nx + dy * ny + dz * nz))
-    brightness = (look[0] + look[1] + look[2]) / 3.0
+    facing = max(0.0, -dot(ray, normal))
+    brightness = (colour[0] + colour[1] + colour[2]) / 3.0
     return t, min(0.99, brightness * (0.3 + 0.7 * facing))

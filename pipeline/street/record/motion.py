@@ -25,7 +25,7 @@ class Motion:
     position: Floats
     """(N, 3) world metres."""
     angles: Floats
-    """(N, 3) roll, pitch, yaw in radians as KITTI counts them: R = Rz(yaw) Ry(pitch) Rx(roll)."""
+    """(N, 3) roll, pitch, yaw in radians, in KITTI's convention R = Rz(yaw) Ry(pitch) Rx(roll)."""
     velocity: Floats
     """(N, 3) world metres / second."""
     acceleration: Floats
@@ -53,21 +53,14 @@ def speeds(rng: np.random.Generator, time: Floats) -> Floats:
 
 
 def fine_times(frames: int) -> Floats:
-    """Integration times, with a margin of one frame on both sides for the derivatives."""
+    """Integration times in seconds, with a frame's margin at both ends for the derivatives."""
     return np.arange(-FINE_STEPS, frames * FINE_STEPS) / (FINE_STEPS * RATE_HZ)
-
-
-def travelled(speed: Floats, time: Floats) -> Floats:
-    """Arc length over time from speed; 0 at time 0."""
-    steps = np.diff(time) * (speed[1:] + speed[:-1]) / 2
-    along = np.concatenate([[0.0], np.cumsum(steps)])
-    return np.asarray(along - np.interp(0.0, time, along))
 
 
 def swerve(rng: np.random.Generator, along: Floats, *, lane: float, speed: float) -> Floats:
     """Lateral position over arc length: the lane's centre plus sines, metres.
 
-    Their periods and strengths are those of a driver, whatever the mean ``speed`` (m/s).
+    Periods and accelerations are a driver's, whatever the mean ``speed`` (m/s).
     """
     lateral = np.full_like(along, -0.5 * lane)
     for period, acceleration in ((4.2, 0.9), (8.0, 0.25)):
@@ -110,7 +103,7 @@ def ride(rng: np.random.Generator, *, time: Floats, along: Floats, path: Floats)
 
 
 def _wobble(rng: np.random.Generator, time: Floats, *, rate: float, amplitude: float) -> Floats:
-    """A few sines about a rate in Hz whose sum has about the given amplitude."""
+    """A sum of sines near a rate in Hz, of about the given amplitude."""
     total = np.zeros_like(time)
     for factor in (0.45, 1.0, 1.7):
         phase, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)

@@ -14,13 +14,13 @@ DATE = "2000_01_01"
 CALIBRATION_TIME = "01-Jan-2000 00:00:00"
 EARTH_RADIUS_M = 6378137.0
 LATITUDE_DEGREES, LONGITUDE_DEGREES = 49.0, 8.4
-"""Of each drive's first record; its world is a plane there (Mercator, scaled by the latitude)."""
+"""Of each drive's first record, where its world is a plane (Mercator, scaled by the latitude)."""
 OXTS_FIELDS = (
     "lat lon alt roll pitch yaw vn ve vf vl vu ax ay az af al au wx wy wz wf wl wu "
     "pos_accuracy vel_accuracy navstat numsats posmode velmode orimode"
 ).split()
 STATUS = "0.05 0.01 4 8 4 4 0"
-"""Accuracies in m and m/s, then the receiver's modes as in a KITTI record."""
+"""Accuracies in m and m/s, then the receiver's modes, as in a KITTI record."""
 
 
 def drive_name(number: int) -> str:
@@ -105,7 +105,7 @@ def _coordinates(east: float, north: float) -> tuple[float, float]:
 
 
 def timestamps(motion: Motion, number: int, *, delay: float) -> str:
-    """One line a frame; ``delay`` in seconds sets the sensors apart, drives are minutes apart."""
+    """One line per frame; ``delay`` (s) separates the sensors, minutes separate the drives."""
     start = datetime(2000, 1, 1, 8) + timedelta(minutes=number)
     times = (start + timedelta(seconds=float(t) + delay) for t in motion.time)
     return "".join(f"{time:%Y-%m-%d %H:%M:%S.%f}000\n" for time in times)

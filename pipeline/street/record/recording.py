@@ -21,7 +21,7 @@ from xdistill.pipeline.street.record.folder import (
     refusals,
 )
 from xdistill.pipeline.street.record.lidar import scan
-from xdistill.pipeline.street.render.render import render
+from xdistill.pipeline.street.render.camera import render
 
 
 def write_drive(out: Path, settings: StreetSettings, number: int, *, advance: Advance) -> None:

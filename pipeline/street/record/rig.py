@@ -1,7 +1,7 @@
-"""The recording car: where camera, LiDAR and inertial unit sit, as KITTI's files say it.
+"""The recording car: where camera, LiDAR and inertial unit sit, in the terms of KITTI's files.
 
-Numbers of our own, of the size of KITTI's. Angles are not zero, so that a transform left out or
-inverted shows.
+The numbers are invented, with KITTI's magnitudes. No angle is zero, so that a missing or inverted
+transform shows.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from xdistill.pipeline.street.world.solids import Floats, rotation
 
 IMU_HEIGHT_M = 0.93
 FOCAL = (0.58, 1.92)
-"""Focal lengths as shares of width and height, what Monodepth2 assumes for every KITTI drive."""
+"""Focal lengths as shares of width and height, as Monodepth2 assumes for every KITTI drive."""
 PIXELS_FROM_ONE = 1.0
 """KITTI's calibration counts pixels from 1, arrays count from 0."""
 BASELINES_M = {"00": 0.0, "01": -0.54, "02": 0.06, "03": -0.47}
@@ -23,7 +23,7 @@ DECIMALS = 12
 
 
 def _rounded(matrix: Floats) -> Floats:
-    """As the files will give it back: the world is rendered with the numbers written."""
+    """Rounded as in the files, so that the world is rendered with the numbers that are written."""
     return np.array([float(f"{value:.{DECIMALS}e}") for value in matrix.ravel()]).reshape(
         matrix.shape
     )

@@ -1,19 +1,17 @@
-"""Sun, sky and air: what a surface receives and what lies between it and the camera."""
+"""The light of a drive: its weather, and what sun, sky and air do to a colour."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xdistill.pipeline.street.compiled import compiled
 from xdistill.pipeline.street.noise import fractal2, smooth, value2
+from xdistill.pipeline.street.vectors import Vector, ahead, dot, mixed, times
+from xdistill.pipeline.street.world.solids import linear_light
 
-Colour = tuple[float, float, float]
 CLOUD_WAVELENGTH = 1.3
 """Size of clouds on the plane z = 1 above the observer."""
-SHADOW_BIAS_M = 0.25
-"""A surface does not shade itself."""
 
 
 LIGHT = np.dtype(
@@ -38,97 +36,76 @@ Light = Any
 """One record of LIGHT."""
 
 
-class Shadows(NamedTuple):
-    """Height of the topmost surface along each sun ray, by where the ray meets z = 0."""
+def weather(rng: np.random.Generator) -> Light:
+    """Sunny or overcast light with its haze."""
+    overcast = rng.random() < 0.35
+    elevation = rng.uniform(1.0, 1.3) if overcast else rng.uniform(0.5, 1.15)
+    azimuth = rng.uniform(-np.pi, np.pi)
+    sun = [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation)]
+    strength = rng.uniform(0.12, 0.3) if overcast else rng.uniform(1.5, 2.1)
+    warm = linear_light((1.0, rng.uniform(0.93, 0.98), rng.uniform(0.82, 0.92)))
+    grey = linear_light((0.86, 0.88, 0.91))
+    blue = linear_light((0.50, 0.66, 0.88))
+    tint = np.array([1.0, 1.0, 1.0]) if overcast else np.array([0.86, 0.95, 1.12])
+    light = np.zeros((), LIGHT)
+    light["sun"] = [*sun, np.sin(elevation)]
+    light["sunshine"] = strength * warm
+    light["skylight"] = (rng.uniform(0.75, 0.95) if overcast else rng.uniform(0.32, 0.42)) * tint
+    # The sky is about as bright as white paper on the ground below it.
+    white = ground_light(light)
+    light["zenith"] = white * (0.95 * grey if overcast else 0.9 * blue)
+    light["horizon"] = white * linear_light((0.88, 0.90, 0.92))
+    light["clouds"] = rng.uniform(0.4, 0.7) if overcast else rng.uniform(0.0, 0.6)
+    light["haze"] = np.exp(rng.uniform(np.log(0.0012), np.log(0.005)))
+    light["seed"] = rng.integers(1 << 30)
+    return light[()]
 
-    top: NDArray[np.float32]
-    """(rows, columns) metres; rows along x, columns along y."""
-    x: float
-    """World x of row 0, metres."""
-    y: float
-    """World y of column 0, metres."""
-    cell: float
-    """Metres."""
+
+def ground_light(light: Light) -> float:
+    """Irradiance of open ground, in the units of the light's colours (green)."""
+    return float(light["skylight"][1] + light["sunshine"][1] * light["sun"][2])
 
 
 @compiled
-def sky(light: Light, dx: float, dy: float, dz: float) -> Colour:
+def sky(light: Light, ray: Vector) -> Vector:
     """Colour of the sky in a direction."""
-    height = max(dz, 0.0)
-    blend = 1.0 - math.exp(-3.5 * height)
-    towards = max(0.0, dx * light["sun"][0] + dy * light["sun"][1] + dz * light["sun"][2])
-    glare = 0.25 * towards**24
+    height = max(ray[2], 0.0)
     cover = 0.0
     if light["clouds"] > 0.0 and height > 0.02:
-        u, v = dx / (height + 0.12), dy / (height + 0.12)
+        u, v = ray[0] / (height + 0.12), ray[1] / (height + 0.12)
         noise = 0.5 + 0.9 * fractal2(
             u, v, light["seed"], CLOUD_WAVELENGTH, 4, 0.02 / (height + 0.12)
         )
         cover = smooth(1.0 - light["clouds"] - 0.25, 1.0 - light["clouds"] + 0.25, noise)
         cover *= smooth(0.02, 0.2, height)
     white = 0.85 * (light["skylight"][1] + 0.45 * light["sunshine"][1])
-    red = light["horizon"][0] + blend * (light["zenith"][0] - light["horizon"][0])
-    green = light["horizon"][1] + blend * (light["zenith"][1] - light["horizon"][1])
-    blue = light["horizon"][2] + blend * (light["zenith"][2] - light["horizon"][2])
-    return (
-        red + cover * (white - red) + glare * light["sunshine"][0],
-        green + cover * (white - green) + glare * light["sunshine"][1],
-        blue + cover * (white - blue) + glare * light["sunshine"][2],
-    )
+    clear = mixed(light["horizon"], light["zenith"], 1.0 - math.exp(-3.5 * height))
+    glare = 0.25 * max(0.0, dot(ray, light["sun"])) ** 24
+    return ahead(mixed(clear, (white, white, white), cover), light["sunshine"], glare)
 
 
 @compiled
-def mirrored(light: Light, x: float, y: float, dx: float, dy: float, dz: float) -> Colour:
-    """What a glossy surface at (x, y) shows: sky above an imagined skyline, street below it."""
-    azimuth = math.atan2(dy, dx)
-    skyline = 0.15 + 0.55 * value2(3.0 * azimuth + 0.07 * x, 0.07 * y, light["seed"] + 5)
-    rise = dz / math.sqrt(dx * dx + dy * dy + 1e-9)
-    red, green, blue = sky(light, dx, dy, dz)
+def mirrored(light: Light, point: Vector, ray: Vector) -> Vector:
+    """What a glossy surface at a point shows: sky above an imagined skyline, street below it."""
+    azimuth = math.atan2(ray[1], ray[0])
+    shift, seed = 0.07 * point[0], light["seed"] + 5
+    skyline = 0.15 + 0.55 * value2(3.0 * azimuth + shift, 0.07 * point[1], seed)
+    rise = ray[2] / math.sqrt(ray[0] * ray[0] + ray[1] * ray[1] + 1e-9)
     above = smooth(skyline - 0.05, skyline + 0.05, rise)
     ground = 0.12 if rise > 0.0 else 0.16
-    return (
-        above * red + (1.0 - above) * ground * light["skylight"][0],
-        above * green + (1.0 - above) * ground * light["skylight"][1],
-        above * blue + (1.0 - above) * ground * light["skylight"][2],
-    )
+    return ahead(times(sky(light, ray), above), light["skylight"], (1.0 - above) * ground)
 
 
 @compiled
-def sunlit(shadows: Shadows, light: Light, x: float, y: float, z: float) -> float:
-    """Share of the sun that reaches a point: 0 in shadow, 1 in the open."""
-    u = (x - light["sun"][0] / light["sun"][2] * z - shadows.x) / shadows.cell - 0.5
-    v = (y - light["sun"][1] / light["sun"][2] * z - shadows.y) / shadows.cell - 0.5
-    if not (0.0 <= u < shadows.top.shape[0] - 1.0 and 0.0 <= v < shadows.top.shape[1] - 1.0):
-        return 1.0
-    i, j = int(u), int(v)
-    a, b = u - i, v - j
-    level = z + SHADOW_BIAS_M
-    near = (1.0 - b) * (shadows.top[i, j] < level) + b * (shadows.top[i, j + 1] < level)
-    far = (1.0 - b) * (shadows.top[i + 1, j] < level) + b * (shadows.top[i + 1, j + 1] < level)
-    return float((1.0 - a) * near + a * far)
-
-
-@compiled
-def lit(light: Light, colour: Colour, nx: float, ny: float, nz: float, sun_share: float) -> Colour:
+def lit(light: Light, colour: Vector, normal: Vector, sun_share: float) -> Vector:
     """Light that a matt surface sends back (Lambert), with some returned from the ground."""
-    facing = (
-        max(0.0, nx * light["sun"][0] + ny * light["sun"][1] + nz * light["sun"][2]) * sun_share
-    )
-    above, below = 0.5 + 0.5 * nz, 0.22 * (0.5 - 0.5 * nz)
-    r, g, b = light["skylight"][0], light["skylight"][1], light["skylight"][2]
-    return (
-        colour[0] * (facing * light["sunshine"][0] + (above + below) * r),
-        colour[1] * (facing * light["sunshine"][1] + (above + below) * g),
-        colour[2] * (facing * light["sunshine"][2] + (above + below) * b),
-    )
+    facing = max(0.0, dot(normal, light["sun"])) * sun_share
+    above, below = 0.5 + 0.5 * normal[2], 0.22 * (0.5 - 0.5 * normal[2])
+    light_in = ahead(times(light["sunshine"], facing), light["skylight"], above + below)
+    return colour[0] * light_in[0], colour[1] * light_in[1], colour[2] * light_in[2]
 
 
 @compiled
-def hazed(light: Light, colour: Colour, distance: float) -> Colour:
+def hazed(light: Light, colour: Vector, distance: float) -> Vector:
     """A colour seen through the air (Beer-Lambert)."""
-    clear = math.exp(-light["haze"] * distance)
-    return (
-        light["horizon"][0] + clear * (colour[0] - light["horizon"][0]),
-        light["horizon"][1] + clear * (colour[1] - light["horizon"][1]),
-        light["horizon"][2] + clear * (colour[2] - light["horizon"][2]),
-    )
+    return mixed(light["horizon"], colour, math.exp(-light["haze"] * distance))

@@ -1,10 +1,10 @@
-"""Colours of the ground: asphalt with markings, paving, kerbs, grass."""
+"""Vectors of the ground: asphalt with markings, paving, kerbs, grass."""
 
 import math
 
 from xdistill.pipeline.street.compiled import compiled
 from xdistill.pipeline.street.noise import band, fractal2, hash_unit, stripes, value2
-from xdistill.pipeline.street.render.light import Colour
+from xdistill.pipeline.street.vectors import Vector, ahead, mixed, times
 from xdistill.pipeline.street.world.road import CARRIAGEWAY, KERB, WALK, Road
 
 LINE_M = 0.14
@@ -25,7 +25,7 @@ PAINT = 0.62
 @compiled
 def ground_colour(
     road: Road, area: int, x: float, lateral: float, along: float, fine: float, coarse: float
-) -> Colour:
+) -> Vector:
     """Linear RGB of the ground.
 
     Args:
@@ -50,7 +50,8 @@ def ground_colour(
 @compiled
 def _carriageway(
     road: Road, x: float, lateral: float, along: float, fine: float, coarse: float
-) -> Colour:
+) -> Vector:
+    """Asphalt with its marks of use, painted lines and rails."""
     blur = math.sqrt(fine * coarse)
     patches = fractal2(along * 0.35, lateral, road.seed + 1, 2.6, 3, blur)
     grain = fractal2(along, lateral, road.seed + 2, 0.22, 2, blur)
@@ -102,7 +103,7 @@ def _rails(road: Road, lateral: float, fine: float) -> float:
 
 
 @compiled
-def _paving(road: Road, lateral: float, along: float, fine: float, coarse: float) -> Colour:
+def _paving(road: Road, lateral: float, along: float, fine: float, coarse: float) -> Vector:
     column, row = math.floor(along / SLAB_M), math.floor(lateral / SLAB_M)
     tint = hash_unit(int(column), int(row), 0, road.seed + 6) - 0.5
     visible = max(0.0, 1.0 - coarse / SLAB_M)
@@ -120,14 +121,11 @@ def _paving(road: Road, lateral: float, along: float, fine: float, coarse: float
 
 
 @compiled
-def _grass(road: Road, lateral: float, along: float, fine: float, coarse: float) -> Colour:
+def _grass(road: Road, lateral: float, along: float, fine: float, coarse: float) -> Vector:
     blur = math.sqrt(fine * coarse)
     kerb = band(abs(lateral) - road.half_width, 0.0, 0.2, fine)
     blades = fractal2(along, lateral, road.seed + 8, 0.5, 3, blur)
     tufts = fractal2(along, lateral, road.seed + 9, 4.0, 3, blur)
     dry = min(1.0, max(0.0, 0.5 + 1.2 * tufts - road.green))
-    level = 1.0 + 0.55 * blades
-    red = (0.055 + 0.19 * dry) * level
-    green = (0.125 + 0.09 * dry) * level
-    blue = (0.030 + 0.06 * dry) * level
-    return red + kerb * (0.3 - red), green + kerb * (0.3 - green), blue + kerb * (0.28 - blue)
+    colour = ahead((0.055, 0.125, 0.030), (0.19, 0.09, 0.06), dry)
+    return mixed(times(colour, 1.0 + 0.55 * blades), (0.3, 0.3, 0.28), kerb)

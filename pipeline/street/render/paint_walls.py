@@ -5,6 +5,7 @@ import math
 from xdistill.pipeline.street.compiled import compiled
 from xdistill.pipeline.street.noise import band, fractal2, hash_unit, stripes
 from xdistill.pipeline.street.render.paints import Paint, blend
+from xdistill.pipeline.street.vectors import Vector, ahead, times
 from xdistill.pipeline.street.world import textures as tx
 from xdistill.pipeline.street.world.solids import Solid
 
@@ -39,9 +40,10 @@ def planks(solid: Solid, u: float, z: float, fine: float, coarse: float) -> Pain
 
 
 @compiled
-def tiles(solid: Solid, y: float, z: float, ny: float, blur: float) -> Paint:
+def tiles(solid: Solid, point: Vector, normal: Vector, blur: float) -> Paint:
     """Rows of tiles on the slopes; the gables are wall."""
-    if abs(ny) > 0.7:
+    _, y, z = point
+    if abs(normal[1]) > 0.7:
         return blend(solid, 1.0, 0.95, 0.0)
     rows = stripes(z / 0.32, 0.22, blur / 0.32)
     columns = stripes(y / 0.28, 0.18, blur / 0.28)
@@ -51,24 +53,13 @@ def tiles(solid: Solid, y: float, z: float, ny: float, blur: float) -> Paint:
 
 
 @compiled
-def facade(
-    solid: Solid,
-    x: float,
-    y: float,
-    z: float,
-    nx: float,
-    ny: float,
-    nz: float,
-    fine: float,
-    coarse: float,
-) -> Paint:
+def facade(solid: Solid, point: Vector, normal: Vector, fine: float, coarse: float) -> Paint:
     """Wall with rows of windows, a base, a cornice, and a ground floor of its own."""
-    if abs(nz) > 0.7:
-        return 0.16, 0.155, 0.15, 0.0, 0.0
-    seed = solid["seed"]
-    along_x = abs(ny) > abs(nx)
-    u = x if along_x else y
-    reach = solid["half"][0] if along_x else solid["half"][1]
+    if abs(normal[2]) > 0.7:
+        return (0.16, 0.155, 0.15), 0.0, 0.0
+    seed, z = solid["seed"], point[2]
+    axis = 0 if abs(normal[1]) > abs(normal[0]) else 1
+    u, reach = point[axis], solid["half"][axis]
     height = z + solid["half"][2]
     storey, pitch, share = solid["params"][0], solid["params"][1], solid["params"][2]
     columns = max(1.0, math.floor(2.0 * reach / pitch))
@@ -94,14 +85,9 @@ def _with_window(wall: Paint, window: float, frame: float, room: float) -> Paint
     dark = 0.015 + 0.10 * (room - 0.5 if room > 0.5 else 0.0)
     curtain = 0.25 if room > 0.85 else 0.0
     rest = 1.0 - window - frame if window + frame < 1.0 else 0.0
-    level = dark + curtain
-    return (
-        rest * wall[0] + frame * 0.55 + window * level,
-        rest * wall[1] + frame * 0.54 + window * level,
-        rest * wall[2] + frame * 0.52 + window * level * 0.95,
-        window * (0.55 if curtain == 0.0 else 0.25),
-        0.0,
-    )
+    colour = ahead(times(wall[0], rest), (0.55, 0.54, 0.52), frame)
+    glass = ahead(colour, (1.0, 1.0, 0.95), window * (dark + curtain))
+    return glass, window * (0.55 if curtain == 0.0 else 0.25), 0.0
 
 
 @compiled

@@ -4,22 +4,30 @@ import math
 from typing import NamedTuple
 
 from xdistill.pipeline.street.compiled import compiled
-from xdistill.pipeline.street.render.light import (
-    Colour,
-    Light,
-    Shadows,
-    hazed,
-    lit,
-    mirrored,
-    sky,
-    sunlit,
-)
+from xdistill.pipeline.street.render import paint_things as things
+from xdistill.pipeline.street.render import paint_walls as walls
+from xdistill.pipeline.street.render.light import Light, hazed, lit, mirrored, sky
 from xdistill.pipeline.street.render.paint_ground import ground_colour
-from xdistill.pipeline.street.render.paints import Paint
-from xdistill.pipeline.street.render.surfaces import paint
-from xdistill.pipeline.street.render.trace import GROUND, SKY, Sectors, Surface
+from xdistill.pipeline.street.render.paints import Paint, leaves, plain
+from xdistill.pipeline.street.render.shadows import Shadows, sunlit
+from xdistill.pipeline.street.render.trace import GROUND, SKY, Surface, View
+from xdistill.pipeline.street.vectors import (
+    Vector,
+    ahead,
+    between,
+    dot,
+    mixed,
+    times,
+    turned,
+    turned_back,
+)
+from xdistill.pipeline.street.world import textures as tx
 from xdistill.pipeline.street.world.road import KERB, Road, across
-from xdistill.pipeline.street.world.solids import Floats, Solids
+from xdistill.pipeline.street.world.solids import Solid, Solids
+
+GRAZING = 0.08
+"""Least cosine between ray and normal that a footprint is stretched by."""
+SHADOW_OFFSET_M = 0.3
 
 
 class Scene(NamedTuple):
@@ -35,93 +43,94 @@ class Scene(NamedTuple):
     """Where the sun does not reach."""
 
 
-class View(NamedTuple):
-    """An origin for rays, with the solids around it listed by direction."""
-
-    sectors: Sectors
-    """The lists."""
-    x: float
-    """World coordinates of the origin, with y and z; metres."""
-    y: float
-    z: float
-
-
-GRAZING = 0.08
-"""Least cosine between ray and normal that a footprint is stretched by."""
-SHADOW_OFFSET_M = 0.3
-
-
 @compiled
 def painted(
-    scene: Scene,
-    surface: Surface,
-    px: float,
-    py: float,
-    pz: float,
-    dx: float,
-    dy: float,
-    dz: float,
-    spread: float,
-) -> tuple[Paint, float, float, float]:
-    """Paint at the point p of a surface met along d, and its world normal.
+    scene: Scene, surface: Surface, point: Vector, ray: Vector, spread: float
+) -> tuple[Paint, Vector]:
+    """Paint at a point of a surface, and its world normal.
 
     Args:
         scene: The frame.
         surface: What ``trace`` found; not the sky.
-        px: World point, with py and pz; metres.
-        dx: Unit ray, with dy and dz.
+        point: World point, metres.
+        ray: Unit direction in which the point was met.
         spread: Angle that a pixel covers, radians.
     """
-    t, i, a, b, c, area = surface
-    fine = t * spread
-    if i == GROUND:
-        return _painted_ground(scene.road, area, px, py, fine, fine / max(-dz, GRAZING))
-    m, o = scene.solids[i]["axes"], scene.solids[i]["centre"]
-    nx, ny, nz = turned(m[:, 0], a, b, c), turned(m[:, 1], a, b, c), turned(m[:, 2], a, b, c)
-    coarse = fine / max(-(nx * dx + ny * dy + nz * dz), GRAZING)
-    u, v, w = px - o[0], py - o[1], pz - o[2]
-    x, y, z = turned(m[0], u, v, w), turned(m[1], u, v, w), turned(m[2], u, v, w)
-    return paint(scene.solids[i], x, y, z, a, b, c, fine, coarse), nx, ny, nz
-
-
-@compiled
-def turned(row: Floats, x: float, y: float, z: float) -> float:
-    """One coordinate of a turned vector: its product with a row of the rotation."""
-    return float(row[0] * x + row[1] * y + row[2] * z)
+    distance, number, facing, area = surface
+    fine = distance * spread
+    if number == GROUND:
+        return _painted_ground(scene.road, area, point, fine, fine / max(-ray[2], GRAZING))
+    axes, centre = scene.solids[number]["axes"], scene.solids[number]["centre"]
+    normal = turned_back(axes, facing)
+    coarse = fine / max(-dot(normal, ray), GRAZING)
+    own = turned(axes, between(centre, point))
+    return _painted_solid(scene.solids[number], own, facing, fine, coarse), normal
 
 
 @compiled
 def _painted_ground(
-    road: Road, area: int, x: float, y: float, fine: float, coarse: float
-) -> tuple[Paint, float, float, float]:
-    lateral, along = across(road, x, y)
-    r, g, b = ground_colour(road, area, x, lateral, along, fine, coarse)
+    road: Road, area: int, point: Vector, fine: float, coarse: float
+) -> tuple[Paint, Vector]:
+    lateral, along = across(road, point[0], point[1])
+    colour = ground_colour(road, area, point[0], lateral, along, fine, coarse)
     if area == KERB:
-        return (r, g, b, 0.0, 0.0), 0.0, -1.0 if lateral > 0.0 else 1.0, 0.0
-    return (r, g, b, 0.0, 0.0), 0.0, 0.0, 1.0
+        return (colour, 0.0, 0.0), (0.0, -1.0 if lateral > 0.0 else 1.0, 0.0)
+    return (colour, 0.0, 0.0), (0.0, 0.0, 1.0)
 
 
 @compiled
-def shaded(
-    scene: Scene, view: View, surface: Surface, dx: float, dy: float, dz: float, spread: float
-) -> Colour:
+def _painted_solid(
+    solid: Solid, point: Vector, normal: Vector, fine: float, coarse: float
+) -> Paint:
+    """Paint at a point of a solid with an outward normal, both in its own frame."""
+    texture, blur = solid["texture"], math.sqrt(fine * coarse)
+    # Flat faces are painted over (u, z): along the face and up.
+    u, z = point[0] if abs(normal[1]) > abs(normal[0]) else point[1], point[2]
+    if texture == tx.FOLIAGE or texture == tx.HEDGE:
+        return leaves(solid, point, blur)
+    if texture == tx.FACADE:
+        return walls.facade(solid, point, normal, fine, coarse)
+    if texture == tx.MASONRY:
+        return walls.masonry(solid, u, z, fine, coarse)
+    if texture == tx.PLANKS:
+        return walls.planks(solid, u, z, fine, coarse)
+    if texture == tx.TILES:
+        return walls.tiles(solid, point, normal, blur)
+    if texture == tx.PAINT:
+        return things.bodywork(solid, point, normal, fine)
+    if texture == tx.CABIN:
+        return things.cabin(solid, u, z, normal[2], fine)
+    if texture == tx.WHEEL:
+        return things.wheel(solid, point, fine)
+    if texture == tx.BANDED:
+        return things.banded(solid, u, z, normal[2], fine, coarse)
+    if texture == tx.SIGN:
+        return things.sign(solid, point, normal, fine)
+    if texture == tx.LAMPS:
+        return things.lamps(solid, point, normal, fine)
+    if texture == tx.MESH:
+        return things.mesh(solid, u, z, blur)
+    if texture == tx.GLOW:
+        return times(solid["colour"], 1.0), 0.0, 1.0
+    return plain(solid, point, blur)
+
+
+@compiled
+def shaded(scene: Scene, view: View, surface: Surface, ray: Vector, spread: float) -> Vector:
     """Linear RGB that arrives along the ray; arguments as for ``painted``."""
-    t, light = surface[0], scene.light
+    distance, light = surface[0], scene.light
     if surface[1] == SKY:
-        return sky(light, dx, dy, dz)
-    px, py, pz = view.x + t * dx, view.y + t * dy, view.z + t * dz
-    look, nx, ny, nz = painted(scene, surface, px, py, pz, dx, dy, dz, spread)
-    base = (look[0], look[1], look[2])
-    if look[4] > 0.5:
-        return hazed(light, base, t)
+        return sky(light, ray)
+    point = ahead(view.origin, ray, distance)
+    (base, gloss, glow), normal = painted(scene, surface, point, ray, spread)
+    if glow > 0.5:
+        return hazed(light, base, distance)
     # A little off the surface, so that a face along the sun's rays does not shade itself.
-    off = SHADOW_OFFSET_M
-    share = sunlit(scene.shadows, light, px + off * nx, py + off * ny, pz + off * nz)
-    r, g, b = lit(light, base, nx, ny, nz, share)
-    if look[3] > 0.0:
-        facing = -(dx * nx + dy * ny + dz * nz)
-        gloss = look[3] * (0.35 + 0.65 * math.pow(1.0 - max(0.0, facing), 3.0))
-        mx, my, mz = dx + 2.0 * facing * nx, dy + 2.0 * facing * ny, dz + 2.0 * facing * nz
-        sr, sg, sb = mirrored(light, px, py, mx, my, mz)
-        r, g, b = r + gloss * (sr - r), g + gloss * (sg - g), b + gloss * (sb - b)
-    return hazed(light, (r, g, b), t)
+    share = sunlit(scene.shadows, light, ahead(point, normal, SHADOW_OFFSET_M))
+    colour = lit(light, base, normal, share)
+    if gloss > 0.0:
+        facing = -dot(ray, normal)
+        gloss *= 0.35 + 0.65 * math.pow(1.0 - max(0.0, facing), 3.0)
+        mirror = mirrored(light, point, ahead(ray, normal, 2.0 * facing))
+        colour = mixed(colour, mirror, gloss)
+    return hazed(light, colour, distance)

@@ -7,17 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.pipeline.street.compiled import compiled
+from xdistill.pipeline.street.vectors import Vector, between, dot, turned
 from xdistill.pipeline.street.world.road import Road, meet_ground
-from xdistill.pipeline.street.world.shapes import MISS, meet
+from xdistill.pipeline.street.world.shapes import MISS, corner, meet
 from xdistill.pipeline.street.world.solids import Floats, Integers, Solid, Solids
 
 SECTORS = 720
 """Half a degree of azimuth each."""
 MARGIN = 1e-6
+Records = NDArray[np.void]
 SKY, GROUND = -2, -1
-"""Numbers of what is no solid."""
+"""Stand for a solid's number where a ray meets none."""
 
-Surface = tuple[float, int, float, float, float, int]
+Surface = tuple[float, int, Vector, int]
 """Distance, solid (or GROUND, SKY), local normal, and the region where it is ground."""
 
 
@@ -26,33 +28,34 @@ ENTRY = np.dtype([("near", "f8"), ("low", "f8"), ("high", "f8"), ("solid", "i8")
 ``high``: tangents of elevation between which it can be seen. ``solid``: its number."""
 
 
-class Sectors(NamedTuple):
-    """For one origin: the solids that a ray of some azimuth can meet, nearest first."""
+class View(NamedTuple):
+    """An origin for rays: the solids that a ray of some azimuth can meet, nearest first."""
 
+    origin: Vector
+    """World point, metres."""
     first: Integers
     """(SECTORS + 1,) where each sector's list starts."""
-    entries: NDArray[np.void]
+    entries: Records
     """(L,) of ENTRY: the lists, one after the other."""
 
 
-def sectors_from(solids: Solids, origin: Floats) -> Sectors:
-    """List the solids around ``origin`` (3,) by azimuth."""
+def view_from(solids: Solids, origin: Floats) -> View:
+    """Prepare to shoot rays at solids from ``origin`` (3,), metres."""
+    x, y, z = map(float, origin)
     seen = np.empty(len(solids), ENTRY)
-    spans = _bounds(solids, seen, origin[0], origin[1], origin[2])
+    spans = _bounds(solids, seen, (x, y, z))
     order = np.argsort(seen["near"], kind="stable")
-    first = np.concatenate([[0], np.cumsum(_count(order, spans))])
-    entries = np.empty(first[-1], ENTRY)
-    _fill(entries, first.copy(), seen, order, spans)
-    return Sectors(first, entries)
+    first, entries = _lists(seen, order, spans)
+    return View((x, y, z), first, entries)
 
 
 @compiled
-def _bounds(solids: Solids, seen: NDArray[np.void], ox: float, oy: float, oz: float) -> Integers:
+def _bounds(solids: Solids, seen: Records, origin: Vector) -> Integers:
     """Write every solid's entry; return the first and last sector (N, 2) of each."""
     spans = np.empty((solids.shape[0], 2), np.int64)
     for i in range(solids.shape[0]):
-        near = _box_distance(solids[i], ox, oy, oz)
-        bottom, top, farthest, right, left = _box_corners(solids[i], ox, oy, oz)
+        near = _box_distance(solids[i], origin)
+        bottom, top, farthest, right, left = _box_corners(solids[i], origin)
         # Distance along the ground: at least what is left of the distance in space.
         gap = max(abs(bottom), abs(top))
         closest = math.sqrt(max(near * near - gap * gap, 1e-6))
@@ -68,37 +71,22 @@ def _bounds(solids: Solids, seen: NDArray[np.void], ox: float, oy: float, oz: fl
 
 
 @compiled
-def _box_distance(solid: Solid, ox: float, oy: float, oz: float) -> float:
+def _box_distance(solid: Solid, origin: Vector) -> float:
     """Distance from a point to the solid's bounding box."""
-    total = 0.0
-    px = ox - solid["centre"][0]
-    py = oy - solid["centre"][1]
-    pz = oz - solid["centre"][2]
-    for k in range(3):
-        a = solid["axes"]
-        local = a[k, 0] * px + a[k, 1] * py + a[k, 2] * pz
-        outside = max(0.0, abs(local) - solid["half"][k])
-        total += outside * outside
-    return math.sqrt(total)
+    local, half = turned(solid["axes"], between(solid["centre"], origin)), solid["half"]
+    x, y, z = abs(local[0]) - half[0], abs(local[1]) - half[1], abs(local[2]) - half[2]
+    outside = max(0.0, x), max(0.0, y), max(0.0, z)
+    return math.sqrt(dot(outside, outside))
 
 
 @compiled
-def _box_corners(
-    solid: Solid, ox: float, oy: float, oz: float
-) -> tuple[float, float, float, float, float]:
+def _box_corners(solid: Solid, origin: Vector) -> tuple[float, float, float, float, float]:
     """Least and greatest height, greatest ground distance, and azimuth range of the corners."""
-    px = solid["centre"][0] - ox
-    py = solid["centre"][1] - oy
-    pz = solid["centre"][2] - oz
-    middle = math.atan2(py, px)
+    centre = between(origin, solid["centre"])
+    middle = math.atan2(centre[1], centre[0])
     bottom, top, farthest, right, left = MISS, -MISS, 0.0, MISS, -MISS
-    for corner in range(8):
-        x, y, z = px, py, pz
-        for k in range(3):
-            reach = solid["half"][k] if corner >> k & 1 else -solid["half"][k]
-            x += reach * solid["axes"][k, 0]
-            y += reach * solid["axes"][k, 1]
-            z += reach * solid["axes"][k, 2]
+    for number in range(8):
+        x, y, z = corner(solid, centre, number)
         bottom, top = min(bottom, z), max(top, z)
         farthest = max(farthest, math.sqrt(x * x + y * y))
         turn = math.atan2(y, x) - middle
@@ -108,53 +96,35 @@ def _box_corners(
 
 
 @compiled
-def _count(order: Integers, spans: Integers) -> Integers:
-    counts = np.zeros(SECTORS, np.int64)
+def _lists(seen: Records, order: Integers, spans: Integers) -> tuple[Integers, Records]:
+    """Where each sector's list starts, and the lists; each from near to far, as ``order`` is."""
+    first = np.zeros(SECTORS + 1, np.int64)
     for i in order:
         for sector in range(spans[i, 0], spans[i, 1] + 1):
-            counts[sector % SECTORS] += 1
-    return counts
-
-
-@compiled
-def _fill(
-    entries: NDArray[np.void],
-    cursor: Integers,
-    seen: NDArray[np.void],
-    order: Integers,
-    spans: Integers,
-) -> None:
-    """Write the lists; walking the solids from near to far keeps each list in that order."""
+            first[sector % SECTORS + 1] += 1
+    first = np.cumsum(first)
+    entries, cursor = np.empty(first[-1], seen.dtype), first.copy()
     for i in order:
         for sector in range(spans[i, 0], spans[i, 1] + 1):
             entries[cursor[sector % SECTORS]] = seen[i]
             cursor[sector % SECTORS] += 1
+    return first, entries
 
 
 @compiled
-def trace(
-    solids: Solids,
-    sectors: Sectors,
-    road: Road,
-    ox: float,
-    oy: float,
-    oz: float,
-    dx: float,
-    dy: float,
-    dz: float,
-) -> Surface:
-    """First surface that the unit ray from the sectors' origin meets."""
-    best, area = meet_ground(road, ox, oy, oz, dx, dy, dz)
-    found, nx, ny, nz = (GROUND if best < MISS else SKY), 0.0, 0.0, 1.0
-    azimuth = (math.atan2(dy, dx) + math.pi) / (2.0 * math.pi)
+def trace(solids: Solids, road: Road, view: View, ray: Vector) -> Surface:
+    """First surface that a unit ray from the view's origin meets."""
+    best, area = meet_ground(road, view.origin, ray)
+    found, normal = (GROUND if best < MISS else SKY), (0.0, 0.0, 1.0)
+    azimuth = (math.atan2(ray[1], ray[0]) + math.pi) / (2.0 * math.pi)
     sector = int(azimuth * SECTORS) % SECTORS
-    rise = dz / math.sqrt(dx * dx + dy * dy + 1e-18)
-    for k in range(sectors.first[sector], sectors.first[sector + 1]):
-        entry = sectors.entries[k]
+    rise = ray[2] / math.sqrt(ray[0] * ray[0] + ray[1] * ray[1] + 1e-18)
+    for k in range(view.first[sector], view.first[sector + 1]):
+        entry = view.entries[k]
         if entry["near"] > best:
             break
         if entry["low"] <= rise <= entry["high"]:
-            t, a, b, c = meet(solids[entry["solid"]], ox, oy, oz, dx, dy, dz)
+            t, facing = meet(solids[entry["solid"]], view.origin, ray)
             if t < best:
-                best, found, nx, ny, nz = t, entry["solid"], a, b, c
-    return best, found, nx, ny, nz, area
+                best, found, normal = t, entry["solid"], facing
+    return best, found, normal, area

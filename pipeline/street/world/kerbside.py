@@ -1,86 +1,73 @@
-"""What stands between the carriageway and the frontages: posts, trees, parked vehicles, people."""
+"""Between carriageway and frontages: posts, trees, parked vehicles, standing people."""
 
 import numpy as np
 
 from xdistill.pipeline.street.world import furniture, people, plants, vehicles
-from xdistill.pipeline.street.world.layout import Rng, Site, Style, steps
+from xdistill.pipeline.street.world.layout import Side, Style
 from xdistill.pipeline.street.world.road import sides
 from xdistill.pipeline.street.world.solids import Solids
 
 
-def posts(site: Site, side: int, *, style: Style, start: float, stop: float) -> None:
+def posts(side: Side) -> None:
     """Lamps, signs, poles, bollards and bins near the kerb."""
-    rng, kerb = site.rng, site.road.half_width
+    rng, kerb = side.rng, side.road.half_width
     look, wooden = furniture.steel(rng), rng.random() < 0.2
-    for along in steps(rng, start, stop, least=22.0, most=30.0):
-        if site.open(along, 0.0):
-            thing = furniture.utility_pole(rng) if wooden else furniture.lamp(look, rng, side=side)
-            site.put(thing, along=along, lateral=side * (kerb + 0.55))
-    for along in steps(rng, start, stop, least=7.0, most=19.0):
-        if site.open(along, 0.0):
-            site.put(furniture.sign(look, rng), along=along, lateral=side * (kerb + 0.6))
-    for along in steps(rng, start, stop, least=14.0, most=60.0):
-        if site.open(along, 2.0):
+    for along in side.steps(22.0, 30.0):
+        if side.open(along, 0.0):
+            lamp = furniture.lamp
+            thing = furniture.utility_pole(rng) if wooden else lamp(look, rng, side=side.sign)
+            side.put(thing, along, away=kerb + 0.55)
+    for along in side.steps(7.0, 19.0):
+        if side.open(along, 0.0):
+            side.put(furniture.sign(look, rng), along, away=kerb + 0.6)
+    for along in side.steps(14.0, 60.0):
+        if side.open(along, 2.0):
             for k in range(int(rng.integers(2, 5))):
-                post = furniture.bollard(look)
-                site.put(post, along=along + 1.6 * k, lateral=side * (kerb + 0.35))
-    for along in steps(rng, start, stop, least=20.0, most=60.0):
-        site.put(furniture.litter_bin(rng), along=along, lateral=side * (site.edge(side) - 0.4))
+                side.put(furniture.bollard(look), along + 1.6 * k, away=kerb + 0.35)
+    for along in side.steps(20.0, 60.0):
+        side.put(furniture.litter_bin(rng), along, away=side.edge - 0.4)
 
 
-def verge_trees(site: Site, side: int, *, style: Style, start: float, stop: float) -> None:
-    """A row of trees where there is a verge, else now and then one in the sidewalk."""
-    verge, _ = sides(site.road, side)
-    share = style.trees if verge > 0.5 else 0.2 * style.trees
-    for along in steps(site.rng, start, stop, least=7.0, most=11.0):
-        if site.rng.random() < share and site.open(along, 1.0):
-            lateral = side * (site.road.half_width + max(verge / 2, 0.7))
-            site.put(plants.tree(site.rng), along=along, lateral=lateral)
+def verge_trees(side: Side) -> None:
+    """A row of trees in a verge; without a verge, an occasional tree in the sidewalk."""
+    verge, _ = sides(side.road, side.sign)
+    share = side.style.trees if verge > 0.5 else 0.2 * side.style.trees
+    for along in side.steps(7.0, 11.0):
+        if side.rng.random() < share and side.open(along, 1.0):
+            away = side.road.half_width + max(verge / 2, 0.7)
+            side.put(plants.tree(side.rng), along, away=away)
 
 
-def traffic_lights(site: Site) -> None:
+def traffic_lights(right: Side, left: Side) -> None:
     """Lights before each cross street, on both sides."""
-    xs = site.road.start + site.road.step * np.arange(len(site.road.table))
-    look = furniture.steel(site.rng)
-    for centre, half in site.road.crossings:
-        if site.rng.random() < 0.25:
+    road, rng = right.road, right.rng
+    look = furniture.steel(rng)
+    for centre, half in road.crossings:
+        if rng.random() < 0.25:
             continue
-        before = float(np.interp(centre - half - 1.0, xs, site.road.table[:, 2]))
-        after = float(np.interp(centre + half + 1.0, xs, site.road.table[:, 2]))
-        reach = site.road.half_width - 0.3 if site.rng.random() < 0.6 else 0.0
-        kerb = site.road.half_width + 0.5
-        for along, lateral, side, over in (
-            (before, -kerb, -1, reach),
-            (after, -kerb, -1, 0.0),
-            (before, kerb, 1, 0.0),
-            (after, kerb, 1, reach),
-        ):
-            light = furniture.traffic_light(look, site.rng, side=side, reach=over)
-            site.put(light, along=along, lateral=lateral)
+        before, after = road.along(centre - half - 1.0), road.along(centre + half + 1.0)
+        reach = road.half_width - 0.3 if rng.random() < 0.6 else 0.0
+        places = (right, before, reach), (right, after, 0.0), (left, before, 0.0)
+        for side, along, over in (*places, (left, after, reach)):
+            light = furniture.traffic_light(look, rng, side=side.sign, reach=over)
+            side.put(light, along, away=road.half_width + 0.5)
 
 
-def parked(site: Site, side: int, *, style: Style, start: float, stop: float) -> None:
+def parked(side: Side) -> None:
     """Vehicles along the kerb, bicycles against the frontage."""
-    rng = site.rng
-    lateral = side * (site.road.half_width - 1.05)
-    turn = 0.0 if side < 0 else np.pi
-    for along in steps(rng, start, stop, least=6.0, most=7.5):
-        if rng.random() > style.parked or not site.open(along, 7.0):
+    rng, turn = side.rng, 0.0 if side.sign < 0 else np.pi
+    for along in side.steps(6.0, 7.5):
+        if rng.random() > side.style.parked or not side.open(along, 7.0):
             continue
-        thing = vehicle(rng, style, cycles=0.12)
-        site.put(thing, along=along, lateral=lateral, turn=turn + rng.normal(0, 0.02), height=0.0)
-    for along in steps(rng, start, stop, least=8.0, most=30.0):
+        thing, angle = vehicle(rng, side.style, cycles=0.12), turn + rng.normal(0, 0.02)
+        side.put(thing, along, away=side.road.half_width - 1.05, turn=angle, height=0.0)
+    for along in side.steps(8.0, 30.0):
         for k in range(int(rng.integers(1, 4))):
-            away = site.edge(side) - 0.45
-            site.put(
-                vehicles.bicycle(rng),
-                along=along + 0.9 * k,
-                lateral=side * away,
-                turn=rng.uniform(-0.4, 0.4),
-            )
+            thing, angle = vehicles.bicycle(rng), rng.uniform(-0.4, 0.4)
+            side.put(thing, along + 0.9 * k, away=side.edge - 0.45, turn=angle)
 
 
-def vehicle(rng: Rng, style: Style, *, cycles: float) -> Solids:
+def vehicle(rng: np.random.Generator, style: Style, *, cycles: float) -> Solids:
     """A parked or moving vehicle; ``cycles`` is the share of motorcycles."""
     if rng.random() < cycles:
         return vehicles.motorcycle(rng)
@@ -89,16 +76,12 @@ def vehicle(rng: Rng, style: Style, *, cycles: float) -> Solids:
     return vehicles.car(rng)
 
 
-def standing(site: Site, side: int, *, style: Style, start: float, stop: float) -> None:
+def standing(side: Side) -> None:
     """People who stand on the sidewalk."""
-    verge, walk = sides(site.road, side)
-    inner = site.road.half_width + verge
-    for along in steps(site.rng, start, stop, least=4.0 / style.people, most=14.0 / style.people):
-        for _ in range(int(site.rng.integers(1, 4))):
-            lateral = inner + site.rng.uniform(0.3, walk - 0.3)
-            site.put(
-                people.person(site.rng),
-                along=along + site.rng.normal(0, 0.6),
-                lateral=side * lateral,
-                turn=site.rng.uniform(-np.pi, np.pi),
-            )
+    verge, walk = sides(side.road, side.sign)
+    rng, inner, density = side.rng, side.road.half_width + verge, side.style.people
+    for along in side.steps(4.0 / density, 14.0 / density, later=20.0):
+        for _ in range(int(rng.integers(1, 4))):
+            away = inner + rng.uniform(0.3, walk - 0.3)
+            thing, place = people.person(rng), along + rng.normal(0, 0.6)
+            side.put(thing, place, away=away, turn=rng.uniform(-np.pi, np.pi))

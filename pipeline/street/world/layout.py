@@ -1,6 +1,6 @@
-"""What stands beyond the sidewalks: frontages of houses, walls, fences and plants; a backdrop."""
+"""Frontages beyond the sidewalks (houses, walls, fences, plants), and a backdrop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +9,11 @@ from xdistill.pipeline.street.world import buildings, plants
 from xdistill.pipeline.street.world.road import KERB_M, Road, at, sides
 from xdistill.pipeline.street.world.solids import Solids, having, placed
 
-Rng = np.random.Generator
 PARKING_M = 2.2
 """Width of the strip along the kerb where cars stand."""
 CLEAR_OF_CROSSING_M = 3.0
 BACKDROP_M = 24.0
-"""Nearest lateral distance of what closes the view."""
+"""Least lateral distance of the backdrop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,25 +48,30 @@ STYLES = (
 )  # fmt: skip
 
 
-class Site:
-    """Collects what is put along a road."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One side of a road, and the solids placed along it."""
 
-    def __init__(self, road: Road, rng: Rng) -> None:
-        self.road = road
-        self.rng = rng
-        self.parts: list[Solids] = []
+    road: Road
+    """The ground."""
+    style: Style
+    """The neighbourhood."""
+    sign: int
+    """-1 right, 1 left."""
+    rng: np.random.Generator
+    """Random source."""
+    start: float
+    """Least arc length, metres."""
+    stop: float
+    """Greatest arc length, metres."""
+    parts: list[Solids]
+    """Everything placed so far, on both sides."""
 
     def put(
-        self,
-        thing: Solids,
-        *,
-        along: float,
-        lateral: float,
-        turn: float = 0.0,
-        height: float = KERB_M,
+        self, thing: Solids, along: float, *, away: float, turn: float = 0.0, height: float = KERB_M
     ) -> None:
-        """Stand a thing at an arc length and lateral position, turned against the road."""
-        x, y, heading = at(self.road, along, lateral)
+        """Stand a thing at an arc length, ``away`` from the centre line, turned against it."""
+        x, y, heading = at(self.road, along, self.sign * away)
         own = having(thing, "seed", int(self.rng.integers(1 << 30)))
         self.parts.append(placed(own, x=x, y=y, z=height, yaw=heading + turn))
 
@@ -79,82 +83,82 @@ class Site:
             for centre, half in self.road.crossings
         )
 
-    def edge(self, side: int) -> float:
-        """Distance of the sidewalk's outer edge from the centre line; side is -1 right, 1 left."""
-        return self.road.half_width + sum(sides(self.road, side))
+    @property
+    def edge(self) -> float:
+        """Distance of the sidewalk's outer edge from the centre line, metres."""
+        return self.road.half_width + sum(sides(self.road, self.sign))
+
+    def steps(
+        self, least: float, most: float, *, later: float = 0.0, beyond: float = 0.0
+    ) -> Iterator[float]:
+        """Random positions, from ``later`` metres after the start to ``beyond`` the stop."""
+        position = self.start + later + self.rng.uniform(0, most)
+        while position < self.stop + beyond:
+            yield position
+            position += self.rng.uniform(least, most)
 
 
-def steps(rng: Rng, start: float, stop: float, *, least: float, most: float) -> Iterator[float]:
-    """Random positions from start to stop."""
-    position = start + rng.uniform(0, most)
-    while position < stop:
-        yield position
-        position += rng.uniform(least, most)
-
-
-def frontage(site: Site, side: int, *, style: Style, start: float, stop: float) -> None:
-    """Fill one side beyond the sidewalk with stretches of one kind after the other."""
+def frontage(side: Side) -> None:
+    """Fill what lies beyond the sidewalk with stretches of one kind after the other."""
     builders = (_flats, _villa, _walled, _fenced, _hedged, _park)
-    weights = np.array(style.frontage) / sum(style.frontage)
-    position = start
-    while position < stop:
-        length = site.rng.uniform(9.0, 20.0)
-        kind: Callable[..., None] = builders[site.rng.choice(len(builders), p=weights)]
-        if site.open(position + length / 2, length / 2):
-            kind(site, side, position + length / 2, length, style)
-        elif site.open(position + 1.5, 1.5):
-            length = 3.0
-            site.put(plants.tree(site.rng), along=position, lateral=side * (site.edge(side) + 2.5))
+    weights = np.array(side.style.frontage) / sum(side.style.frontage)
+    position = side.start
+    while position < side.stop:
+        length = side.rng.uniform(9.0, 20.0)
+        build = builders[side.rng.choice(len(builders), p=weights)]
+        if side.open(position + length / 2, length / 2):
+            build(side, position + length / 2, length)
         else:
             length = 3.0
+            if side.open(position + 1.5, 1.5):
+                side.put(plants.tree(side.rng), position, away=side.edge + 2.5)
         position += length
 
 
-def _flats(site: Site, side: int, middle: float, length: float, style: Style) -> None:
-    depth, setback = site.rng.uniform(8, 12), site.rng.choice([0.0, 0.0, 0.4, 2.5])
-    storeys = int(site.rng.integers(style.storeys[0], style.storeys[1] + 1))
-    thing = buildings.block(site.rng, length=length - 0.02, depth=depth, storeys=storeys)
-    lateral = side * (site.edge(side) + setback + depth / 2 + 1.0)
-    site.put(thing, along=middle, lateral=lateral)
+def _flats(side: Side, middle: float, length: float) -> None:
+    depth, setback = side.rng.uniform(8, 12), side.rng.choice([0.0, 0.0, 0.4, 2.5])
+    storeys = int(side.rng.integers(side.style.storeys[0], side.style.storeys[1] + 1))
+    thing = buildings.block(side.rng, length=length - 0.02, depth=depth, storeys=storeys)
+    side.put(thing, middle, away=side.edge + setback + depth / 2 + 1.0)
 
 
-def _villa(site: Site, side: int, middle: float, length: float, style: Style) -> None:
+def _villa(side: Side, middle: float, length: float) -> None:
     """A house behind a low boundary."""
-    depth, setback = site.rng.uniform(7, 9), site.rng.uniform(3.0, 6.5)
-    thing = buildings.house(site.rng, length=min(length - 3.0, 12.0), depth=depth)
-    site.put(thing, along=middle, lateral=side * (site.edge(side) + setback + depth / 2))
-    boundary = site.rng.integers(4)
+    depth, setback = side.rng.uniform(7, 9), side.rng.uniform(3.0, 6.5)
+    thing = buildings.house(side.rng, length=min(length - 3.0, 12.0), depth=depth)
+    side.put(thing, middle, away=side.edge + setback + depth / 2)
+    boundary = side.rng.integers(4)
     if boundary == 0:
-        _fences(site, side, middle, length=length, height=1.1)
+        _fences(side, middle, length=length, height=1.1)
     elif boundary == 1:
-        _hedges(site, side, middle, length=length, height=site.rng.uniform(0.8, 1.5))
+        _hedges(side, middle, length=length, height=side.rng.uniform(0.8, 1.5))
     elif boundary == 2:
-        _greenery(site, side, middle, length=length, near=0.8, trees=0)
+        _greenery(side, middle, length=length, near=0.8, trees=0)
 
 
-def _walled(site: Site, side: int, middle: float, length: float, style: Style) -> None:
-    look, height = buildings.wall_look(site.rng), site.rng.uniform(1.6, 2.8)
+def _walled(side: Side, middle: float, length: float) -> None:
+    look, height = buildings.wall_look(side.rng), side.rng.uniform(1.6, 2.8)
     for along, part in pieces(middle, length):
-        thing = buildings.wall(site.rng, length=part + 0.02, height=height, look=look)
-        site.put(thing, along=along, lateral=side * (site.edge(side) + 0.4))
-    _greenery(site, side, middle, length=length, near=3.5, trees=3)
+        thing = buildings.wall(side.rng, length=part + 0.02, height=height, look=look)
+        side.put(thing, along, away=side.edge + 0.4)
+    _greenery(side, middle, length=length, near=3.5, trees=3)
 
 
-def _fenced(site: Site, side: int, middle: float, length: float, style: Style) -> None:
-    _fences(site, side, middle, length=length, height=site.rng.uniform(1.4, 2.1))
-    _greenery(site, side, middle, length=length, near=3.0, trees=2)
-    if site.rng.random() < 0.5:
-        thing = buildings.house(site.rng, length=min(length - 2.0, 11.0), depth=8.0)
-        site.put(thing, along=middle, lateral=side * (site.edge(side) + 12.0))
+def _fenced(side: Side, middle: float, length: float) -> None:
+    _fences(side, middle, length=length, height=side.rng.uniform(1.4, 2.1))
+    _greenery(side, middle, length=length, near=3.0, trees=2)
+    if side.rng.random() < 0.5:
+        thing = buildings.house(side.rng, length=min(length - 2.0, 11.0), depth=8.0)
+        side.put(thing, middle, away=side.edge + 12.0)
 
 
-def _hedged(site: Site, side: int, middle: float, length: float, style: Style) -> None:
-    _hedges(site, side, middle, length=length, height=site.rng.uniform(1.3, 2.2))
-    _greenery(site, side, middle, length=length, near=3.5, trees=3)
+def _hedged(side: Side, middle: float, length: float) -> None:
+    _hedges(side, middle, length=length, height=side.rng.uniform(1.3, 2.2))
+    _greenery(side, middle, length=length, near=3.5, trees=3)
 
 
-def _park(site: Site, side: int, middle: float, length: float, style: Style) -> None:
-    _greenery(site, side, middle, length=length, near=2.5, trees=4)
+def _park(side: Side, middle: float, length: float) -> None:
+    _greenery(side, middle, length=length, near=2.5, trees=4)
 
 
 def pieces(middle: float, length: float) -> Iterator[tuple[float, float]]:
@@ -165,48 +169,40 @@ def pieces(middle: float, length: float) -> Iterator[tuple[float, float]]:
         yield middle - length / 2 + (k + 0.5) * part, part
 
 
-def _fences(site: Site, side: int, middle: float, *, length: float, height: float) -> None:
-    look = buildings.fence_look(site.rng)
+def _fences(side: Side, middle: float, *, length: float, height: float) -> None:
+    look = buildings.fence_look(side.rng)
     for along, part in pieces(middle, length):
         thing = buildings.fence(length=part + 0.02, height=height, look=look)
-        site.put(thing, along=along, lateral=side * (site.edge(side) + 0.3))
+        side.put(thing, along, away=side.edge + 0.3)
 
 
-def _hedges(site: Site, side: int, middle: float, *, length: float, height: float) -> None:
+def _hedges(side: Side, middle: float, *, length: float, height: float) -> None:
     for along, part in pieces(middle, length):
-        thing = plants.hedge(
-            site.rng, length=part + 0.1, height=height * site.rng.uniform(0.95, 1.05)
-        )
-        site.put(thing, along=along, lateral=side * (site.edge(side) + 0.7))
+        own = height * side.rng.uniform(0.95, 1.05)
+        side.put(plants.hedge(side.rng, length=part + 0.1, height=own), along, away=side.edge + 0.7)
 
 
-def _greenery(
-    site: Site, side: int, middle: float, *, length: float, near: float, trees: int
-) -> None:
+def _greenery(side: Side, middle: float, *, length: float, near: float, trees: int) -> None:
     """Trees and bushes over a stretch, from ``near`` metres beyond the sidewalk."""
     for _ in range(trees):
-        along = middle + site.rng.uniform(-0.5, 0.5) * length
-        lateral = side * (site.edge(side) + near + site.rng.exponential(5.0))
-        site.put(plants.tree(site.rng), along=along, lateral=lateral)
-    for _ in range(int(site.rng.integers(0, 4))):
-        along = middle + site.rng.uniform(-0.5, 0.5) * length
-        lateral = side * (site.edge(side) + near * site.rng.uniform(0.8, 1.5))
-        site.put(plants.bush(site.rng), along=along, lateral=lateral)
+        along = middle + side.rng.uniform(-0.5, 0.5) * length
+        away = side.edge + near + side.rng.exponential(5.0)
+        side.put(plants.tree(side.rng), along, away=away)
+    for _ in range(int(side.rng.integers(0, 4))):
+        along = middle + side.rng.uniform(-0.5, 0.5) * length
+        away = side.edge + near * side.rng.uniform(0.8, 1.5)
+        side.put(plants.bush(side.rng), along, away=away)
 
 
-def backdrop(site: Site, side: int, *, start: float, stop: float) -> None:
+def backdrop(side: Side) -> None:
     """A second row of houses and trees, so that few rays reach the horizon."""
-    for along in steps(site.rng, start, stop, least=9.0, most=16.0):
-        lateral = side * (BACKDROP_M + site.rng.exponential(7.0))
-        if not site.open(along, -CLEAR_OF_CROSSING_M):
+    for along in side.steps(9.0, 16.0, beyond=30.0):
+        away = BACKDROP_M + side.rng.exponential(7.0)
+        if not side.open(along, -CLEAR_OF_CROSSING_M):
             continue
-        if site.rng.random() < 0.45:
-            thing = buildings.block(
-                site.rng,
-                length=site.rng.uniform(9, 16),
-                depth=10.0,
-                storeys=int(site.rng.integers(2, 6)),
-            )
-            site.put(thing, along=along, lateral=lateral + side * 4.0)
+        if side.rng.random() < 0.45:
+            length, storeys = side.rng.uniform(9, 16), int(side.rng.integers(2, 6))
+            thing = buildings.block(side.rng, length=length, depth=10.0, storeys=storeys)
+            side.put(thing, along, away=away + 4.0)
         else:
-            site.put(plants.tree(site.rng), along=along, lateral=lateral)
+            side.put(plants.tree(side.rng), along, away=away)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xdistill.pipeline.street.compiled import compiled
+from xdistill.pipeline.street.vectors import Vector, ahead
 from xdistill.pipeline.street.world.shapes import MISS
 from xdistill.pipeline.street.world.solids import Floats
 
@@ -21,7 +22,7 @@ CARRIAGEWAY, KERB, WALK, TERRAIN = 0, 1, 2, 3
 
 
 class Road(NamedTuple):
-    """The ground's shape; a tuple because that is what the compiler takes."""
+    """The ground's shape; a tuple, which the compiler accepts."""
 
     start: float
     """x of the table's first row, metres."""
@@ -50,9 +51,14 @@ class Road(NamedTuple):
     green: float
     """How fresh the grass is, 0-1."""
     wear: float
-    """How much of the paint on the road is gone, 0-1."""
+    """Share of the road paint that is worn off, 0-1."""
     seed: int
-    """Decides the textures' details."""
+    """Of the textures' details."""
+
+    def along(self, x: float) -> float:
+        """Arc length of the centre line at x, metres."""
+        xs = self.start + self.step * np.arange(len(self.table))
+        return float(np.interp(x, xs, self.table[:, 2]))
 
 
 @compiled
@@ -73,7 +79,7 @@ def across(road: Road, x: float, y: float) -> tuple[float, float]:
 
 @compiled
 def region(road: Road, x: float, lateral: float) -> int:
-    """What the ground is at a place: CARRIAGEWAY, WALK or TERRAIN."""
+    """Kind of ground at a place: CARRIAGEWAY, WALK or TERRAIN."""
     distance = abs(lateral)
     if distance < road.half_width:
         return CARRIAGEWAY
@@ -97,24 +103,21 @@ def sides(road: Road, lateral: float) -> tuple[float, float]:
 
 
 @compiled
-def meet_ground(
-    road: Road, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float
-) -> tuple[float, int]:
+def meet_ground(road: Road, start: Vector, ray: Vector) -> tuple[float, int]:
     """Distance along the unit ray to the ground (MISS above the horizon) and its region."""
-    if dz > -1e-6:
+    if ray[2] > -1e-6:
         return MISS, TERRAIN
-    high, low = (KERB_M - oz) / dz, -oz / dz
+    high, low = (KERB_M - start[2]) / ray[2], -start[2] / ray[2]
     if high > FARTHEST_GROUND_M:
         return MISS, TERRAIN
-    at_high = _region_at(road, ox + high * dx, oy + high * dy)
+    at_high = _region_at(road, ahead(start, ray, high))
     if at_high != CARRIAGEWAY:
         return high, at_high
-    at_low = _region_at(road, ox + low * dx, oy + low * dy)
-    if at_low == CARRIAGEWAY:
+    if _region_at(road, ahead(start, ray, low)) == CARRIAGEWAY:
         return low, CARRIAGEWAY
     for _ in range(BISECTIONS):
         middle = 0.5 * (high + low)
-        if _region_at(road, ox + middle * dx, oy + middle * dy) == CARRIAGEWAY:
+        if _region_at(road, ahead(start, ray, middle)) == CARRIAGEWAY:
             high = middle
         else:
             low = middle
@@ -122,9 +125,9 @@ def meet_ground(
 
 
 @compiled
-def _region_at(road: Road, x: float, y: float) -> int:
-    lateral, _ = across(road, x, y)
-    return region(road, x, lateral)
+def _region_at(road: Road, point: Vector) -> int:
+    lateral, _ = across(road, point[0], point[1])
+    return region(road, point[0], lateral)
 
 
 def centre_line(*, start: float, stop: float, step: float, bends: Floats) -> Floats:
@@ -143,12 +146,12 @@ def centre_line(*, start: float, stop: float, step: float, bends: Floats) -> Flo
     heading = np.zeros_like(x)
     for amplitude, wavelength, phase in bends:
         heading += amplitude * np.sin(2 * np.pi * x / wavelength + phase)
-    y, along = _integral(np.tan(heading), x), _integral(1 / np.cos(heading), x)
+    y, along = integral(np.tan(heading), x), integral(1 / np.cos(heading), x)
     return np.column_stack([y, np.cos(heading), along, np.sin(heading)])
 
 
-def _integral(values: Floats, x: Floats) -> Floats:
-    """Trapezoid rule from x = 0."""
+def integral(values: Floats, x: Floats) -> Floats:
+    """Integral of sampled values from x = 0 (trapezoid rule), at every x."""
     steps = np.diff(x) * (values[1:] + values[:-1]) / 2
     total = np.concatenate([[0.0], np.cumsum(steps)])
     return np.asarray(total - np.interp(0.0, x, total))
@@ -158,7 +161,7 @@ def _integral(values: Floats, x: Floats) -> Floats:
 def at(road: Road, along: float, lateral: float) -> tuple[float, float, float]:
     """World x, y and the road's heading at an arc length and lateral position.
 
-    Smooth between the table's rows, so that what drives along it does not jerk at each of them.
+    Smooth between the table's rows, so that vehicles do not jerk at each of them.
     """
     table, last = road.table, road.table.shape[0] - 2
     k = min(max(int(np.searchsorted(table[:, 2], along)) - 1, 0), last)

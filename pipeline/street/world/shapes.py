@@ -4,6 +4,7 @@ import math
 
 from xdistill.pipeline.street.compiled import compiled
 from xdistill.pipeline.street.noise import value3
+from xdistill.pipeline.street.vectors import Vector, ahead, between, dot, times, turned
 from xdistill.pipeline.street.world.solids import BOX, ELLIPSOID, POLYTOPE, Solid
 from xdistill.pipeline.street.world.textures import FOLIAGE
 
@@ -15,75 +16,76 @@ HOLES_M = (0.75, 0.26)
 HOLE_SHARE = 0.40
 """Gaps are where the noise stays below this."""
 
-Hit = tuple[float, float, float, float]
+Hit = tuple[float, Vector]
 """Distance, and the local outward normal."""
+NOTHING: Hit = (MISS, (0.0, 0.0, 0.0))
 
 
 @compiled
-def meet(solid: Solid, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float) -> Hit:
-    """First point where the ray o + t d meets a solid.
+def corner(solid: Solid, centre: Vector, number: int) -> Vector:
+    """One of the 8 corners of a solid's bounding box, were it moved to ``centre``."""
+    for k in range(3):
+        half = solid["half"][k]
+        centre = ahead(centre, solid["axes"][k], half if number >> k & 1 else -half)
+    return centre
+
+
+@compiled
+def meet(solid: Solid, start: Vector, ray: Vector) -> Hit:
+    """First point where a ray meets a solid.
 
     Args:
         solid: The solid.
-        ox: Ray's origin, with oy and oz; world frame, metres.
-        dx: Ray's unit direction, with dy and dz.
+        start: Ray's origin; world frame, metres.
+        ray: Ray's unit direction.
 
     Returns:
-        t in metres (MISS if it misses) and the normal in the solid's local frame.
+        Distance in metres (MISS if it misses) and the normal in the solid's local frame.
     """
-    a, c = solid["axes"], solid["centre"]
-    px, py, pz = ox - c[0], oy - c[1], oz - c[2]
-    lx = a[0, 0] * px + a[0, 1] * py + a[0, 2] * pz
-    ly = a[1, 0] * px + a[1, 1] * py + a[1, 2] * pz
-    lz = a[2, 0] * px + a[2, 1] * py + a[2, 2] * pz
-    ux = a[0, 0] * dx + a[0, 1] * dy + a[0, 2] * dz
-    uy = a[1, 0] * dx + a[1, 1] * dy + a[1, 2] * dz
-    uz = a[2, 0] * dx + a[2, 1] * dy + a[2, 2] * dz
+    axes = solid["axes"]
+    origin, towards = turned(axes, between(solid["centre"], start)), turned(axes, ray)
     if solid["kind"] == BOX:
-        return _box(solid, lx, ly, lz, ux, uy, uz)
+        return _box(solid, origin, towards)
     if solid["kind"] == POLYTOPE:
-        return _polytope(solid, lx, ly, lz, ux, uy, uz)
+        return _polytope(solid, origin, towards)
     if solid["kind"] == ELLIPSOID:
-        return _ellipsoid(solid, lx, ly, lz, ux, uy, uz)
-    return _cylinder(solid, lx, ly, lz, ux, uy, uz)
+        return _ellipsoid(solid, origin, towards)
+    return _cylinder(solid, origin, towards)
 
 
 @compiled
-def _box(solid: Solid, lx: float, ly: float, lz: float, ux: float, uy: float, uz: float) -> Hit:
+def _box(solid: Solid, origin: Vector, ray: Vector) -> Hit:
     """Clip the ray by three slabs (Kay and Kajiya, 1986)."""
     enter, leave, axis = -MISS, MISS, -1
     for k in range(3):
-        o, d = (lx, ux) if k == 0 else ((ly, uy) if k == 1 else (lz, uz))
-        h = solid["half"][k]
+        o, d, h = origin[k], ray[k], solid["half"][k]
         if abs(d) > 1e-12:
             middle, reach = -o / d, h / abs(d)
             if middle - reach > enter:
                 enter, axis = middle - reach, k
             leave = min(leave, middle + reach)
         elif abs(o) > h:
-            return MISS, 0.0, 0.0, 0.0
+            return NOTHING
         if enter > leave:
-            return MISS, 0.0, 0.0, 0.0
+            return NOTHING
     if enter < NEAREST_M:
-        return MISS, 0.0, 0.0, 0.0
+        return NOTHING
     if axis == 0:
-        return enter, math.copysign(1.0, -ux), 0.0, 0.0
+        return enter, (math.copysign(1.0, -ray[0]), 0.0, 0.0)
     if axis == 1:
-        return enter, 0.0, math.copysign(1.0, -uy), 0.0
-    return enter, 0.0, 0.0, math.copysign(1.0, -uz)
+        return enter, (0.0, math.copysign(1.0, -ray[1]), 0.0)
+    return enter, (0.0, 0.0, math.copysign(1.0, -ray[2]))
 
 
 @compiled
-def _polytope(
-    solid: Solid, lx: float, ly: float, lz: float, ux: float, uy: float, uz: float
-) -> Hit:
+def _polytope(solid: Solid, origin: Vector, ray: Vector) -> Hit:
     """Clip the ray by one half space after the other."""
     planes = solid["planes"]
     enter, leave, face = -MISS, MISS, -1
     for k in range(solid["faces"]):
         nx, ny, nz = planes[k, 0], planes[k, 1], planes[k, 2]
-        slope = nx * ux + ny * uy + nz * uz
-        gap = planes[k, 3] - nx * lx - ny * ly - nz * lz
+        slope = nx * ray[0] + ny * ray[1] + nz * ray[2]
+        gap = planes[k, 3] - nx * origin[0] - ny * origin[1] - nz * origin[2]
         if slope < 0.0:
             t = gap / slope
             if t > enter:
@@ -91,40 +93,37 @@ def _polytope(
         elif slope > 0.0:
             leave = min(leave, gap / slope)
         elif gap < 0.0:
-            return MISS, 0.0, 0.0, 0.0
+            return NOTHING
         if enter > leave:
-            return MISS, 0.0, 0.0, 0.0
+            return NOTHING
     if face < 0 or enter < NEAREST_M:
-        return MISS, 0.0, 0.0, 0.0
-    return enter, planes[face, 0], planes[face, 1], planes[face, 2]
+        return NOTHING
+    return enter, (planes[face, 0], planes[face, 1], planes[face, 2])
 
 
 @compiled
-def _ellipsoid(
-    solid: Solid, lx: float, ly: float, lz: float, ux: float, uy: float, uz: float
-) -> Hit:
+def _ellipsoid(solid: Solid, origin: Vector, ray: Vector) -> Hit:
     """The two roots of the quadratic; a crown of leaves lets a ray through its gaps."""
-    hx, hy, hz = solid["half"][0], solid["half"][1], solid["half"][2]
-    px, py, pz = lx / hx, ly / hy, lz / hz
-    qx, qy, qz = ux / hx, uy / hy, uz / hz
-    a = qx * qx + qy * qy + qz * qz
-    b = px * qx + py * qy + pz * qz
-    c = px * px + py * py + pz * pz - 1.0
+    half = solid["half"]
+    p = origin[0] / half[0], origin[1] / half[1], origin[2] / half[2]
+    q = ray[0] / half[0], ray[1] / half[1], ray[2] / half[2]
+    a, b, c = dot(q, q), dot(p, q), dot(p, p) - 1.0
     root = b * b - a * c
     if root <= 0.0:
-        return MISS, 0.0, 0.0, 0.0
+        return NOTHING
     root = math.sqrt(root)
     for sign in (-1.0, 1.0):
         t = (-b + sign * root) / a
         if t > NEAREST_M:
-            x, y, z = lx + t * ux, ly + t * uy, lz + t * uz
-            if solid["texture"] != FOLIAGE or not _gap(x, y, z, solid["seed"] + int(1000.0 * hx)):
-                nx, ny, nz = x / (hx * hx), y / (hy * hy), z / (hz * hz)
-                norm = -sign / math.sqrt(nx * nx + ny * ny + nz * nz)
-                return t, nx * norm, ny * norm, nz * norm
+            x, y, z = ahead(origin, ray, t)
+            if solid["texture"] != FOLIAGE or not _gap(
+                x, y, z, solid["seed"] + int(1000.0 * half[0])
+            ):
+                normal = (x / (half[0] * half[0]), y / (half[1] * half[1]), z / (half[2] * half[2]))
+                return t, times(normal, -sign / math.sqrt(dot(normal, normal)))
             if c <= 0.0:
-                return MISS, 0.0, 0.0, 0.0
-    return MISS, 0.0, 0.0, 0.0
+                return NOTHING
+    return NOTHING
 
 
 @compiled
@@ -137,11 +136,10 @@ def _gap(x: float, y: float, z: float, seed: int) -> bool:
 
 
 @compiled
-def _cylinder(
-    solid: Solid, lx: float, ly: float, lz: float, ux: float, uy: float, uz: float
-) -> Hit:
+def _cylinder(solid: Solid, origin: Vector, ray: Vector) -> Hit:
     """Clip the ray by the infinite cylinder and by the two caps."""
     radius, length = solid["half"][0], solid["half"][2]
+    (lx, ly, lz), (ux, uy, uz) = origin, ray
     a = ux * ux + uy * uy
     b = lx * ux + ly * uy
     c = lx * lx + ly * ly - radius * radius
@@ -149,11 +147,11 @@ def _cylinder(
     if a > 1e-12:
         root = b * b - a * c
         if root <= 0.0:
-            return MISS, 0.0, 0.0, 0.0
+            return NOTHING
         root = math.sqrt(root)
         enter, leave = (-b - root) / a, (-b + root) / a
     elif c > 0.0:
-        return MISS, 0.0, 0.0, 0.0
+        return NOTHING
     if abs(uz) > 1e-12:
         side = -1.0 if uz > 0.0 else 1.0
         near, far = (side * length - lz) / uz, (-side * length - lz) / uz
@@ -161,9 +159,9 @@ def _cylinder(
             enter, cap = near, side
         leave = min(leave, far)
     elif abs(lz) > length:
-        return MISS, 0.0, 0.0, 0.0
+        return NOTHING
     if enter > leave or enter < NEAREST_M:
-        return MISS, 0.0, 0.0, 0.0
+        return NOTHING
     if cap != 0.0:
-        return enter, 0.0, 0.0, cap
-    return enter, (lx + enter * ux) / radius, (ly + enter * uy) / radius, 0.0
+        return enter, (0.0, 0.0, cap)
+    return enter, ((lx + enter * ux) / radius, (ly + enter * uy) / radius, 0.0)

@@ -1,16 +1,19 @@
-"""Solids, the stuff of everything that stands on the ground, as arrays for the ray-caster."""
+"""Solids, of which everything above the ground is built, as arrays for the ray-caster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xdistill.pipeline.street.world.textures import PLAIN
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Triple = tuple[float, float, float]
 Polygon = Sequence[tuple[float, float]]
+Choice = TypeVar("Choice")
 
 BOX, POLYTOPE, ELLIPSOID, CYLINDER = 0, 1, 2, 3
 MAX_PLANES = 12
@@ -55,14 +58,19 @@ class Look:
 
     label: int
     """Cityscapes train id."""
-    texture: int
-    """Texture number, see ``textures``."""
     colour: Triple
     """RGB as displayed, 0-1."""
+    texture: int = PLAIN
+    """Texture number, see ``textures``."""
     accent: Triple = (0.0, 0.0, 0.0)
     """Second RGB as displayed, 0-1."""
-    params: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    """Numbers of the texture."""
+    params: tuple[float, ...] = ()
+    """Numbers of the texture, at most four."""
+
+
+def pick(rng: np.random.Generator, choices: Sequence[Choice]) -> Choice:
+    """One of several things, each as likely as the others."""
+    return choices[int(rng.integers(len(choices)))]
 
 
 def rotation(*, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Floats:
@@ -75,7 +83,7 @@ def rotation(*, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Floa
 
 
 def polytope(
-    look: Look, *, planes: Floats, half: Triple, centre: Triple, yaw: float = 0.0
+    look: Look, centre: Triple, *, planes: Floats, half: Triple, yaw: float = 0.0
 ) -> Solids:
     """A convex body: every point p with normal . p <= offset for each row of ``planes`` (F, 4)."""
     result = _solid(POLYTOPE, look, centre, rotation(yaw=yaw), half)
@@ -85,7 +93,7 @@ def polytope(
     return result
 
 
-def box(look: Look, *, centre: Triple, size: Triple, yaw: float = 0.0) -> Solids:
+def box(look: Look, centre: Triple, *, size: Triple, yaw: float = 0.0) -> Solids:
     """A box of ``size`` metres along its local axes."""
     half = (size[0] / 2, size[1] / 2, size[2] / 2)
     return _solid(BOX, look, centre, rotation(yaw=yaw), half)
@@ -93,10 +101,10 @@ def box(look: Look, *, centre: Triple, size: Triple, yaw: float = 0.0) -> Solids
 
 def prism(
     look: Look,
+    centre: Triple,
     *,
     profile: Polygon,
     width: float,
-    centre: Triple,
     lean: float = 0.0,
     yaw: float = 0.0,
 ) -> Solids:
@@ -115,18 +123,18 @@ def prism(
     reach_x, reach_z = np.abs(corners).max(axis=0)
     reach_y = width / 2 + abs(lean) * reach_z
     planes = np.concatenate([np.column_stack([normals, offsets]), sides])
-    return polytope(look, planes=planes, half=(reach_x, reach_y, reach_z), centre=centre, yaw=yaw)
+    return polytope(look, centre, planes=planes, half=(reach_x, reach_y, reach_z), yaw=yaw)
 
 
-def ellipsoid(look: Look, *, centre: Triple, half: Triple, pitch: float = 0.0) -> Solids:
+def ellipsoid(look: Look, centre: Triple, *, half: Triple, pitch: float = 0.0) -> Solids:
     """An ellipsoid with the given half axes, pitched about y (positive leans the top forward)."""
     return _solid(ELLIPSOID, look, centre, rotation(pitch=pitch), half)
 
 
 def cylinder(
     look: Look,
-    *,
     centre: Triple,
+    *,
     radius: float,
     length: float,
     pitch: float = 0.0,
@@ -144,7 +152,7 @@ def _solid(kind: int, look: Look, centre: Triple, turned: Floats, half: Triple) 
     result["texture"], result["label"] = look.texture, look.label
     result["colour"] = linear_light(look.colour)
     result["accent"] = linear_light(look.accent)
-    result["params"] = look.params
+    result["params"][0, : len(look.params)] = look.params
     return result
 
 
@@ -153,7 +161,7 @@ def linear_light(colour: Triple) -> Floats:
     return np.asarray(np.clip(colour, 0.0, 1.0) ** DISPLAY_GAMMA)
 
 
-def joined(parts: Sequence[Solids]) -> Solids:
+def joined(*parts: Solids) -> Solids:
     """Several groups of solids as one."""
     # As bytes: numpy would otherwise compare the records field by field, once for each part.
     return np.concatenate([part.view(np.uint8) for part in parts]).view(SOLID)

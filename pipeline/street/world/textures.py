@@ -28,7 +28,6 @@ SIGN = 13
 """Traffic sign; params: style 0-3."""
 LAMPS = 14
 """Traffic light; params: which lamp is lit (0-2)."""
-GLASS = 15
 GLOW = 16
 """Shines by itself."""
 CLOTH = 17
@@ -36,5 +35,5 @@ CLOTH = 17
 MESH = 18
 """Metal railing: dark bars before a lighter ground; params: bar pitch."""
 
-PLAIN_STYLE, BRICK_STYLE, GLASS_STYLE = 0.0, 1.0, 2.0
+PLAIN_STYLE, BRICK_STYLE = 0.0, 1.0
 """Styles of FACADE."""

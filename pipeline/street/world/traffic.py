@@ -1,17 +1,19 @@
-"""What moves: cars ahead and oncoming, buses, trams, cyclists, people on foot."""
+"""Moving objects: cars ahead and oncoming, buses, trams, cyclists, people on foot."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from xdistill.pipeline.street.world import people, vehicles
 from xdistill.pipeline.street.world.kerbside import vehicle
-from xdistill.pipeline.street.world.layout import Rng, Style
+from xdistill.pipeline.street.world.layout import Style
 from xdistill.pipeline.street.world.road import KERB_M, Road, at, sides
 from xdistill.pipeline.street.world.solids import Floats, Solids, having, placed
 
 CLEAR_M = 6.0
-"""Nobody is in the road this near before or behind the recording car."""
+"""Nobody crosses this close in front of or behind the recording car."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +34,7 @@ class Mover:
 def mover(
     thing: Solids,
     road: Road,
-    rng: Rng,
+    rng: Generator,
     *,
     along: Floats,
     lateral: Floats,
@@ -40,20 +42,19 @@ def mover(
     height: float = 0.0,
 ) -> Mover:
     """A thing that follows the road by arc length and lateral position, both of shape (frames,)."""
-    poses = []
-    for s, side in zip(along, lateral, strict=True):
-        x, y, heading = at(road, s, side)
-        poses.append((x, y, height, heading + turn))
     own = having(having(thing, "seed", int(rng.integers(1 << 30))), "moving", 1)
-    return Mover(solids=own, poses=np.array(poses))
+    places = [at(road, s, side) for s, side in zip(along, lateral, strict=True)]
+    return Mover(solids=own, poses=np.array([(x, y, height, yaw + turn) for x, y, yaw in places]))
 
 
-def traffic(road: Road, rng: Rng, *, style: Style, time: Floats, along: Floats) -> list[Mover]:
+def traffic(
+    road: Road, rng: Generator, *, style: Style, time: Floats, along: Floats
+) -> list[Mover]:
     """Everything that moves during a drive.
 
     Args:
         road: The ground.
-        rng: Decides who is about.
+        rng: Random source.
         style: The neighbourhood.
         time: (frames,) seconds.
         along: (frames,) the recording car's arc length, metres.
@@ -68,21 +69,23 @@ def traffic(road: Road, rng: Rng, *, style: Style, time: Floats, along: Floats) 
     ]
 
 
-def _ahead(road: Road, rng: Rng, *, style: Style, time: Floats, along: Floats) -> list[Mover]:
+def _ahead(
+    road: Road, rng: Generator, *, style: Style, time: Floats, along: Floats
+) -> Iterator[Mover]:
     """At times one vehicle in front, at a distance that changes slowly."""
     if rng.random() > 0.4:
-        return []
-    thing = (
-        vehicles.bus(rng) if rng.random() < 1.3 * style.heavy else vehicle(rng, style, cycles=0.0)
-    )
+        return
+    bus = rng.random() < 1.3 * style.heavy
+    thing = vehicles.bus(rng) if bus else vehicle(rng, style, cycles=0.0)
     gap = rng.uniform(16.0, 32.0) + 3.0 * np.sin(time / 3.0 + rng.uniform(0, 6))
     lateral = np.full_like(time, -0.5 * road.lane + rng.normal(0, 0.15))
-    return [mover(thing, road, rng, along=along + gap, lateral=lateral, turn=0.0)]
+    yield mover(thing, road, rng, along=along + gap, lateral=lateral, turn=0.0)
 
 
-def _oncoming(road: Road, rng: Rng, *, style: Style, time: Floats, along: Floats) -> list[Mover]:
+def _oncoming(
+    road: Road, rng: Generator, *, style: Style, time: Floats, along: Floats
+) -> Iterator[Mover]:
     """A stream in the other lane, met one after the other."""
-    result = []
     position = along[0] + rng.uniform(12.0, 50.0)
     speed = rng.uniform(6.0, 12.0)
     end = along[-1] + 70.0 + speed * time[-1]
@@ -96,25 +99,23 @@ def _oncoming(road: Road, rng: Rng, *, style: Style, time: Floats, along: Floats
             thing, length = vehicle(rng, style, cycles=0.0), 8.0
         lateral = np.full_like(time, 0.5 * road.lane + rng.normal(0, 0.15))
         path = position - speed * time
-        result.append(mover(thing, road, rng, along=path, lateral=lateral, turn=np.pi))
+        yield mover(thing, road, rng, along=path, lateral=lateral, turn=np.pi)
         position += length + rng.exponential(30.0) + 6.0
-    return result
 
 
-def _tram(road: Road, rng: Rng, *, time: Floats, along: Floats) -> list[Mover]:
+def _tram(road: Road, rng: Generator, *, time: Floats, along: Floats) -> Iterator[Mover]:
     """On a road with rails, a tram that comes towards us or stands."""
     if np.isnan(road.rails):
-        return []
+        return
     speed = rng.choice([0.0, 5.0, 9.0])
     start = along[0] + rng.uniform(28.0, 55.0) + speed * time[-1] * 0.6
     lateral = np.full_like(time, road.rails)
     thing = vehicles.tram(rng)
-    return [mover(thing, road, rng, along=start - speed * time, lateral=lateral, turn=np.pi)]
+    yield mover(thing, road, rng, along=start - speed * time, lateral=lateral, turn=np.pi)
 
 
-def _cyclists(road: Road, rng: Rng, *, time: Floats, along: Floats) -> list[Mover]:
+def _cyclists(road: Road, rng: Generator, *, time: Floats, along: Floats) -> Iterator[Mover]:
     """Riders at the edge of the lanes, ours and the other."""
-    result = []
     for _ in range(int(rng.integers(1, 5))):
         ours = rng.random() < 0.5
         machine = vehicles.bicycle(rng) if rng.random() < 0.8 else vehicles.motorcycle(rng)
@@ -125,13 +126,13 @@ def _cyclists(road: Road, rng: Rng, *, time: Floats, along: Floats) -> list[Move
         lateral = side * (road.lane - 0.35) + 0.1 * np.sin(time + rng.uniform(0, 6))
         thing = vehicles.ridden(rng, machine)
         turn = 0.0 if ours else np.pi
-        result.append(mover(thing, road, rng, along=path, lateral=lateral, turn=turn))
-    return result
+        yield mover(thing, road, rng, along=path, lateral=lateral, turn=turn)
 
 
-def _walkers(road: Road, rng: Rng, *, style: Style, time: Floats, along: Floats) -> list[Mover]:
+def _walkers(
+    road: Road, rng: Generator, *, style: Style, time: Floats, along: Floats
+) -> Iterator[Mover]:
     """People on both sidewalks."""
-    result = []
     reach = along[-1] - along[0] + 45.0
     for side in (-1, 1):
         verge, walk = sides(road, side)
@@ -139,41 +140,24 @@ def _walkers(road: Road, rng: Rng, *, style: Style, time: Floats, along: Floats)
             speed = rng.uniform(0.9, 1.7) * rng.choice([-1.0, 1.0])
             path = along[0] + rng.uniform(4.0, reach) + speed * time
             away = road.half_width + verge + rng.uniform(0.3, walk - 0.3)
-            result.append(
-                mover(
-                    people.person(rng),
-                    road,
-                    rng,
-                    along=path,
-                    lateral=np.full_like(time, side * away),
-                    turn=0.0 if speed > 0 else np.pi,
-                    height=KERB_M,
-                )
-            )
-    return result
+            turn, lateral = 0.0 if speed > 0 else np.pi, np.full_like(time, side * away)
+            thing = people.person(rng)
+            yield mover(thing, road, rng, along=path, lateral=lateral, turn=turn, height=KERB_M)
 
 
-def _crossing(road: Road, rng: Rng, *, time: Floats, along: Floats) -> list[Mover]:
+def _crossing(road: Road, rng: Generator, *, time: Floats, along: Floats) -> Iterator[Mover]:
     """People on the zebra crossings, none of them under the recording car."""
-    result = []
-    xs = road.start + road.step * np.arange(len(road.table))
     for centre, half in road.crossings:
         for _ in range(int(rng.integers(0, 4))):
-            place = float(np.interp(centre - half - 2.6, xs, road.table[:, 2])) + rng.normal(0, 0.8)
+            place = road.along(centre - half - 2.6) + rng.normal(0, 0.8)
             speed = rng.uniform(0.8, 1.5) * rng.choice([-1.0, 1.0])
             lateral = rng.uniform(0.5, 1.0) * road.half_width * -np.sign(speed) + speed * time
             beside = np.abs(lateral) > road.half_width
             met = (np.abs(along - place) < CLEAR_M) & (np.abs(lateral) < road.lane + 0.5)
             if beside.all() or met.any():
                 continue
-            thing = mover(
-                people.person(rng),
-                road,
-                rng,
-                along=np.full_like(time, place),
-                lateral=lateral,
-                turn=np.sign(speed) * np.pi / 2,
-            )
+            person, path = people.person(rng), np.full_like(time, place)
+            turn = np.sign(speed) * np.pi / 2
+            thing = mover(person, road, rng, along=path, lateral=lateral, turn=turn)
             thing.poses[beside, 2] = KERB_M
-            result.append(thing)
-    return result
+            yield thing

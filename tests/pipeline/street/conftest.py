@@ -10,7 +10,7 @@ from xdistill.manifests.progress import unshown
 from xdistill.pipeline.street.record.drive import Drive, make_drive
 from xdistill.pipeline.street.record.folder import StreetSettings, prepare
 from xdistill.pipeline.street.record.recording import write_drive
-from xdistill.pipeline.street.render.render import Picture, render
+from xdistill.pipeline.street.render.camera import Picture, render
 
 SETTINGS = StreetSettings(drives=3, frames=4, size=(64, 192), seed=1)
 

@@ -6,7 +6,7 @@ import pytest
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.pipeline.street.record import motion, rig
 from xdistill.pipeline.street.record.drive import Drive, make_drive
-from xdistill.pipeline.street.render.render import Picture, render
+from xdistill.pipeline.street.render.camera import Picture, render
 from xdistill.pipeline.street.render.shadows import OPEN
 
 

@@ -15,7 +15,7 @@ from xdistill.pipeline.kitti.velodyne import project_scan, read_scan, scan_path
 from xdistill.pipeline.street.record import raw, rig
 from xdistill.pipeline.street.record.drive import Drive, make_drive
 from xdistill.pipeline.street.record.folder import DEPTH, LABELS, StreetSettings
-from xdistill.pipeline.street.render.render import Picture, render
+from xdistill.pipeline.street.render.camera import Picture, render
 
 SIZE = (64, 192)
 Image = NDArray[np.float32]

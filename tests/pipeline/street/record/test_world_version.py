@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xdistill.pipeline.street.record.drive import Drive
 from xdistill.pipeline.street.record.folder import RECORD, WORLD_VERSION
-from xdistill.pipeline.street.render.render import Picture
+from xdistill.pipeline.street.render.camera import Picture
 
 WORLDS = {1: "3ff599fc73d8f0a5"}
 """What every version of the world looks like: a new line for each, never another digest for one."""

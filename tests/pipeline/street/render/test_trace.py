@@ -3,8 +3,7 @@
 import numpy as np
 
 from xdistill.pipeline.street.record.drive import Drive
-from xdistill.pipeline.street.render.render import view_from
-from xdistill.pipeline.street.render.trace import GROUND, SKY, trace
+from xdistill.pipeline.street.render.trace import GROUND, SKY, trace, view_from
 from xdistill.pipeline.street.world.road import (
     CARRIAGEWAY,
     KERB,
@@ -22,14 +21,14 @@ from xdistill.pipeline.street.world.shapes import MISS, meet
 def test_no_solid_is_overlooked(drive: Drive, rng: np.random.Generator) -> None:
     scene = drive.scene(1)
     origin = drive.motion.position[1] + np.array([0.0, 0.0, 0.8])
-    view = view_from(scene, origin)
+    view = view_from(scene.solids, origin)
     met = 0
     for _ in range(150):
         ray = rng.normal(size=3) * [1, 1, 0.15]
         ray /= np.linalg.norm(ray)
-        surface = trace(scene.solids, view.sectors, scene.road, *origin, *ray)
-        ground = meet_ground(scene.road, *origin, *ray)[0]
-        distances = [meet(solid, *origin, *ray)[0] for solid in scene.solids]
+        surface = trace(scene.solids, scene.road, view, tuple(ray))
+        ground = meet_ground(scene.road, view.origin, tuple(ray))[0]
+        distances = [meet(solid, view.origin, tuple(ray))[0] for solid in scene.solids]
         nearest = int(np.argmin(distances))
         assert surface[0] == min(ground, distances[nearest])
         if distances[nearest] < ground:
@@ -46,7 +45,7 @@ def test_the_ground_is_where_it_says(drive: Drive, rng: np.random.Generator) -> 
     for angle in np.linspace(-np.pi, np.pi, 400):
         ray = np.array([np.cos(angle), np.sin(angle), -rng.uniform(0.05, 0.6)])
         ray /= np.linalg.norm(ray)
-        distance, area = meet_ground(road, x, y, 1.65, *ray)
+        distance, area = meet_ground(road, (x, y, 1.65), tuple(ray))
         px, py, pz = np.array([x, y, 1.65]) + distance * ray
         lateral, _ = across(road, px, py)
         found.add(area)
@@ -70,5 +69,5 @@ def test_along_and_across_invert_each_other(drive: Drive) -> None:
 
 
 def test_above_the_horizon_is_no_ground(drive: Drive) -> None:
-    assert meet_ground(drive.road, 0.0, 0.0, 1.65, 1.0, 0.0, 0.0)[0] == MISS
-    assert meet_ground(drive.road, 0.0, 0.0, 1.65, 0.8, 0.0, 0.6)[0] == MISS
+    assert meet_ground(drive.road, (0.0, 0.0, 1.65), (1.0, 0.0, 0.0))[0] == MISS
+    assert meet_ground(drive.road, (0.0, 0.0, 1.65), (0.8, 0.0, 0.6))[0] == MISS

@@ -22,15 +22,16 @@ LOOK = Look(label=2, texture=tx.PLAIN, colour=(0.5, 0.5, 0.5))
 
 
 def forward(solids: Solids, y: float = 0.0, z: float = 0.0) -> tuple[float, ...]:
-    """Ray along +x from the origin, shifted sideways."""
-    return meet(solids[0], 0.0, y, z, 1.0, 0.0, 0.0)
+    """Distance and normal along +x from the origin, shifted sideways."""
+    distance, normal = meet(solids[0], (0.0, y, z), (1.0, 0.0, 0.0))
+    return distance, *normal
 
 
 def test_a_box_is_met_on_its_front() -> None:
     cube = box(LOOK, centre=(5, 0, 0), size=(2, 2, 2))
     assert forward(cube) == pytest.approx((4, -1, 0, 0))
     assert forward(cube, y=1.01)[0] == MISS
-    assert meet(cube[0], 10, 0, 0, 1, 0, 0)[0] == MISS
+    assert meet(cube[0], (10.0, 0.0, 0.0), (1.0, 0.0, 0.0))[0] == MISS
 
 
 def test_a_turned_box_is_met_on_its_edge() -> None:
@@ -75,7 +76,7 @@ def test_a_leaning_prism_narrows_upwards() -> None:
 def test_placing_moves_and_turns(rng: np.random.Generator) -> None:
     cube = placed(box(LOOK, centre=(1, 0, 0), size=(2, 1, 1)), x=5, y=2, z=1, yaw=math.pi / 2)
     np.testing.assert_allclose(cube["centre"], [[5, 3, 1]])
-    assert forward(cube, y=3, z=1)[0] == pytest.approx(4.5)
+    assert forward(cube, y=3.0, z=1.0)[0] == pytest.approx(4.5)
 
 
 def test_leaves_have_gaps_that_belong_to_the_tree(rng: np.random.Generator) -> None:
@@ -89,8 +90,8 @@ def test_leaves_have_gaps_that_belong_to_the_tree(rng: np.random.Generator) -> N
         towards = -start / 10 + rng.normal(0, 0.05, 3)
         towards /= np.linalg.norm(towards)
         far = start + 30 * towards
-        there = meet(crown, *start, *towards)[0]
-        back = meet(crown, *far, *-towards)[0]
+        there = meet(crown, tuple(start), tuple(towards))[0]
+        back = meet(crown, tuple(far), tuple(-towards))[0]
         assert (there == MISS) == (back == MISS)
         passed += there == MISS
     assert 5 < passed < 150
@@ -98,4 +99,4 @@ def test_leaves_have_gaps_that_belong_to_the_tree(rng: np.random.Generator) -> N
 
 def test_joining_keeps_the_order() -> None:
     one, two = (box(LOOK, centre=(k, 0, 0), size=(1, 1, 1)) for k in (1, 2))
-    np.testing.assert_array_equal(joined([one, two])["centre"][:, 0], [1, 2])
+    np.testing.assert_array_equal(joined(one, two)["centre"][:, 0], [1, 2])

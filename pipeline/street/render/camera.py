@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from xdistill.pipeline.street.compiled import compiled
 from xdistill.pipeline.street.noise import hash_unit
-from xdistill.pipeline.street.render.shade import Scene, View, shaded
-from xdistill.pipeline.street.render.trace import GROUND, SKY, sectors_from, trace
+from xdistill.pipeline.street.render.shade import Scene, shaded
+from xdistill.pipeline.street.render.trace import SKY, View, trace, view_from
+from xdistill.pipeline.street.vectors import Vector, turned
 from xdistill.pipeline.street.world.road import CARRIAGEWAY, TERRAIN
 from xdistill.pipeline.street.world.solids import DISPLAY_GAMMA, Floats
 
 ROAD_ID, SIDEWALK_ID, TERRAIN_ID, SKY_ID = 0, 1, 9, 10
-"""Train ids of what is no solid."""
+"""Train ids of the ground and the sky."""
 SAMPLES = 2
 """Colour samples per pixel and axis."""
 
@@ -52,18 +53,12 @@ class Picture(NamedTuple):
     """(H, W) whether the surface moves through the world."""
 
 
-def view_from(scene: Scene, origin: Floats) -> View:
-    """Prepare to shoot rays from ``origin`` (3,), metres."""
-    x, y, z = map(float, origin)
-    return View(sectors_from(scene.solids, origin), x, y, z)
-
-
 def render(scene: Scene, camera: Camera, *, size: tuple[int, int], sensor: Sensor) -> Picture:
     """Render a frame of ``size`` (height, width).
 
     Colour is the mean of 2 x 2 samples; depth and label are those of the pixel's centre alone.
     """
-    view = view_from(scene, camera.pose[:3, 3])
+    view = view_from(scene.solids, camera.pose[:3, 3])
     inverse = camera.pose[:3, :3] @ np.linalg.inv(camera.intrinsics)
     spread = 1.0 / (SAMPLES * camera.intrinsics[0, 0])
     return Picture(
@@ -73,13 +68,11 @@ def render(scene: Scene, camera: Camera, *, size: tuple[int, int], sensor: Senso
 
 
 @compiled
-def _ray(inverse: Floats, u: float, v: float) -> tuple[float, float, float, float]:
+def _ray(inverse: Floats, u: float, v: float) -> tuple[Vector, float]:
     """Unit world direction of image point (u, v), and its length when its camera z is 1."""
-    x = inverse[0, 0] * u + inverse[0, 1] * v + inverse[0, 2]
-    y = inverse[1, 0] * u + inverse[1, 1] * v + inverse[1, 2]
-    z = inverse[2, 0] * u + inverse[2, 1] * v + inverse[2, 2]
+    x, y, z = turned(inverse, (u, v, 1.0))
     length = math.sqrt(x * x + y * y + z * z)
-    return x / length, y / length, z / length, length
+    return (x / length, y / length, z / length), length
 
 
 @compiled
@@ -91,11 +84,9 @@ def _geometry(
     moving = np.zeros((height, width), np.bool_)
     for row in range(height):
         for column in range(width):
-            dx, dy, dz, length = _ray(inverse, float(column), float(row))
-            surface = trace(
-                scene.solids, view.sectors, scene.road, view.x, view.y, view.z, dx, dy, dz
-            )
-            labels[row, column] = label_of(scene, surface[1], surface[5])
+            ray, length = _ray(inverse, float(column), float(row))
+            surface = trace(scene.solids, scene.road, view, ray)
+            labels[row, column] = _label(scene, surface[1], surface[3])
             if surface[1] != SKY:
                 depth[row, column] = surface[0] / length
             if surface[1] >= 0:
@@ -104,7 +95,7 @@ def _geometry(
 
 
 @compiled
-def label_of(scene: Scene, solid: int, area: int) -> int:
+def _label(scene: Scene, solid: int, area: int) -> int:
     """Train id of a surface."""
     if solid >= 0:
         return int(scene.solids[solid]["label"])
@@ -133,15 +124,12 @@ def _image(
             for sample in range(SAMPLES * SAMPLES):
                 u = column + (sample % SAMPLES + 0.5) / SAMPLES - 0.5
                 v = row + (sample // SAMPLES + 0.5) / SAMPLES - 0.5
-                dx, dy, dz, _ = _ray(inverse, u, v)
-                surface = trace(
-                    scene.solids, view.sectors, scene.road, view.x, view.y, view.z, dx, dy, dz
-                )
-                r, g, b = shaded(scene, view, surface, dx, dy, dz, spread)
-                # Clipped before the mean, so that a glare does not bleed over a whole pixel.
-                total[0] += min(r * sensor.gain[0], 1.2)
-                total[1] += min(g * sensor.gain[1], 1.2)
-                total[2] += min(b * sensor.gain[2], 1.2)
+                ray, _ = _ray(inverse, u, v)
+                surface = trace(scene.solids, scene.road, view, ray)
+                colour = shaded(scene, view, surface, ray, spread)
+                for channel in range(3):
+                    # Clipped before the mean: a glare does not bleed over a whole pixel.
+                    total[channel] += min(colour[channel] * sensor.gain[channel], 1.2)
             for channel in range(3):
                 value = total[channel] / (SAMPLES * SAMPLES)
                 noise = _noise(column, row, channel, sensor.seed) * sensor.noise
@@ -158,6 +146,3 @@ def _noise(x: int, y: int, channel: int, seed: int) -> float:
     for k in range(3):
         total += hash_unit(x, y, 3 * channel + k, seed)
     return (total - 1.5) * 2.0
-
-
-__all__ = ["GROUND", "Camera", "Picture", "Sensor", "label_of", "render", "view_from"]
