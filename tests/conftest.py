@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ install_import_hook(list(modules_with_shapes(ROOT)), "run_time_checks.checked")
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("suite")
+
+LEFT_OUT: Counter[str] = Counter()
 
 SHARED = ROOT.parent / "shared"
 
@@ -51,3 +54,19 @@ def private_cache(
 def rng() -> np.random.Generator:
     """A seeded source of random numbers."""
     return np.random.default_rng(20211122)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count by file what ``make quick`` leaves out."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            LEFT_OUT[item.nodeid.partition("::")[0]] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests were left out for being slow."""
+    if not LEFT_OUT:
+        return
+    terminalreporter.section(f"{LEFT_OUT.total()} slow tests left out; make test runs them")
+    for name, count in sorted(LEFT_OUT.items()):
+        terminalreporter.write_line(f"{count:4} {name}")

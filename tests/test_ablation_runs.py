@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent / "benchmarks"
 SMALL = ["width=64", "height=64", "pose=oxts"]
 STEPS = ["pose=oxts", "automask_start=0", "schedule_steps=2", "batch_size=2"]

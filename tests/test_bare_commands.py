@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 RECIPE, DEFAULTS = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SPLITS = re.findall(r"^\$ (for .* > \w+_split\.txt)$", README, re.MULTILINE)

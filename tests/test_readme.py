@@ -39,6 +39,7 @@ def folder(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_commands_do_what_the_readme_shows(folder: Path) -> None:
     assert len(sessions()) >= 6
     for command, expected in sessions():

@@ -22,6 +22,8 @@ from xdistill.train.run import RunError
 from xdistill.train.session import Session, recorded_request
 from xdistill.train.training import TrainingError
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_whole_training_writes_its_run_folder(ready: Prepare, tmp_path: Path) -> None:
     found = finish(ready("run"))

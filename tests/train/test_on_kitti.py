@@ -24,6 +24,8 @@ from xdistill.train.recipe.file import load_recipe
 from xdistill.train.session import Request, Session, prepare
 from xdistill.train.training import new_training
 
+pytestmark = pytest.mark.slow
+
 DRIVE = "2011_09_26/2011_09_26_drive_0013_sync"
 STEPS = 60
 Lines = list[dict[str, float]]

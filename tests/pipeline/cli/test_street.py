@@ -14,6 +14,7 @@ from xdistill.pipeline.cli.street import street as command
 ARGUMENTS = ["--drives", "3", "--frames", "3", "--size", "48x16", "--seed", "9"]
 
 
+@pytest.mark.slow
 def test_a_complete_street_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "street"
     for _ in range(2):

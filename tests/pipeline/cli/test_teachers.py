@@ -77,6 +77,7 @@ def test_fetch_of_an_unknown_teacher() -> None:
     assert answer.exit_code == 1 and "ocrnet-hr48" in answer.stderr
 
 
+@pytest.mark.slow
 def test_check_compares_an_engine_with_the_exact_one(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.demo.trivial import row_depths
 from xdistill.pipeline.kitti.splits import read_split
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = DemoSettings(
     out=Path("demo"), recipe="street", drives=60, frames=10, size="192x64", seed=3, steps=800
 )

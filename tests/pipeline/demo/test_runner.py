@@ -10,6 +10,8 @@ import pytest
 from xdistill.pipeline.demo.runner import Ledger, run_stages
 from xdistill.pipeline.demo.step import DemoError, Stage, Step
 
+pytestmark = pytest.mark.slow
+
 
 def python(code: str) -> Step:
     return Step(words=("python", "-c", code))

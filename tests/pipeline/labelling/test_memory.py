@@ -17,6 +17,8 @@ from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.protocol import Prediction, fingerprint_of
 
+pytestmark = pytest.mark.slow
+
 DRIVE = "2011_09_26/2011_09_26_drive_0001_sync"
 SIZE = (128, 512)
 """Large enough that a shard, 4 MB, outweighs the interpreter's own tables, which grow by chance."""

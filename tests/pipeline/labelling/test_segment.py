@@ -239,6 +239,7 @@ def committed(store: Path) -> NDArray[np.bool_]:
     return LabelStore.open(store).array(SEQUENCE_A, "classes").committed()
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_costs_at_most_the_open_shard(
     store: Path, slow_run: list[str]
 ) -> None:
@@ -253,6 +254,7 @@ def test_a_kill_in_the_middle_costs_at_most_the_open_shard(
         assert (plain(store, SEQUENCE_A, index) == index % 19).all()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_every_finished_frame_and_says_so(store: Path, slow_run: list[str]) -> None:
     process = stop_when_a_shard_is_done(slow_run, store, with_signal=signal.SIGINT)
     _, log = process.communicate()

@@ -18,6 +18,8 @@ from xdistill.manifests import atomic
 from xdistill.pipeline.store import LabelStore
 from xdistill.pipeline.store.verify import verify_store
 
+pytestmark = pytest.mark.slow
+
 Pixels = NDArray[np.uint8]
 Key = tuple[str, int]
 Fault = tuple[int, Moment, bool] | None

@@ -14,6 +14,8 @@ from label_stores import SEQUENCE, frame, write_all
 from xdistill.pipeline.store import LabelStore
 from xdistill.pipeline.store.verify import verify_store
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 64 * 1000
 """More frames than the writers can do before the last kill."""
 SIZE = (24, 80)

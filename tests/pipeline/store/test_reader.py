@@ -50,6 +50,7 @@ def path() -> Iterator[Path]:
 
 
 # Newer Pythons warn of forking with threads about, which is what is tried here.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_in_data_loader_workers(path: Path, method: str) -> None:
@@ -147,6 +148,7 @@ def layouts(draw: st.DrawFn, size: tuple[int, int]) -> dict[str, Any] | None:
 CODECS = [None, [GzipCodec()], [BloscCodec()], [ZstdCodec(level=9)], [ZstdCodec(), Crc32cCodec()]]
 
 
+@pytest.mark.slow
 @given(
     data=st.data(), length=st.integers(1, 140), height=st.integers(1, 9), width=st.integers(1, 9)
 )

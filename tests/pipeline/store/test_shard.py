@@ -47,6 +47,7 @@ def dense(frames: dict[int, Any], length: int, size: tuple[int, int]) -> NDArray
     return array
 
 
+@pytest.mark.slow
 @given(data=st.data(), length=lengths, size=sizes)
 def test_zarr_reads_what_we_write(data: st.DataObject, length: int, size: tuple[int, int]) -> None:
     frames = draw_frames(data, length, size)
@@ -65,6 +66,7 @@ def test_zarr_reads_what_we_write(data: st.DataObject, length: int, size: tuple[
         np.testing.assert_array_equal(np.asarray(words[:]), array.words())
 
 
+@pytest.mark.slow
 @given(data=st.data(), length=lengths, size=sizes)
 def test_we_read_what_zarr_writes(data: st.DataObject, length: int, size: tuple[int, int]) -> None:
     frames = draw_frames(data, length, size)

@@ -112,6 +112,7 @@ def corruptions(path: Path) -> Iterator[tuple[Path, bytes | None]]:
             yield file, damaged
 
 
+@pytest.mark.slow
 def test_no_corruption_is_silent_and_each_is_repaired(store: LabelStore) -> None:
     names: set[str] = set()
     whole = store.path.with_name("whole")

@@ -52,6 +52,7 @@ def test_weights_ship_and_are_small() -> None:
     assert all(torch.isfinite(value).all() for value in state.values())
 
 
+@pytest.mark.slow
 def test_the_shipped_teacher_labels_a_held_out_street(held_out: Frames) -> None:
     images, truth = held_out
     teacher = load_teacher("street")
@@ -69,6 +70,7 @@ def test_half_precision_storage_is_undone() -> None:
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_frames_of_another_size_are_labelled() -> None:
     images, truth = labelled_frames(78, drives=1, size=(96, 320), advance=unshown)
     labels = load_teacher("street").label([images[0]], ["one"]).classes
@@ -111,6 +113,7 @@ def test_the_ceiling_loses_only_what_is_thin() -> None:
     assert ceiling(labels).max() <= 18
 
 
+@pytest.mark.slow
 def test_training_learns(held_out: Frames) -> None:
     """A few steps on few frames: the loss falls, and again the same with the same seed."""
     images, labels = held_out
@@ -134,6 +137,7 @@ def test_the_report_has_a_line_for_each_class_and_group(held_out: Frames) -> Non
     assert float(perfect[1]) == 100.0 and float(perfect[2]) < 100.0
 
 
+@pytest.mark.slow
 def test_the_training_command_writes_weights_that_load(tmp_path: Path) -> None:
     out = tmp_path / "own.pth"
     arguments = ["--out", str(out), "--steps", "2", "--drives", "2", "--judged", "1"]

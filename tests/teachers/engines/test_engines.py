@@ -26,6 +26,8 @@ from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

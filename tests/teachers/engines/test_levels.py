@@ -17,6 +17,8 @@ from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
 from xdistill.teachers.network import quiet
 
+pytestmark = pytest.mark.slow
+
 SIDES = st.integers(1, 17)
 
 

@@ -163,6 +163,7 @@ def theirs(folder: Path, frame: NDArray[np.uint8]) -> tuple[NDArray[np.int64], T
     return np.asarray(answer.segmentation), answer.segmentation_scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [segformer, mask2former, oneformer])
 def test_labels_equal_transformers_own(
     make: Any, tmp_path: Path, frame: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]

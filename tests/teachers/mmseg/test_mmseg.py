@@ -23,6 +23,8 @@ from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mmseg")
 pytestmark = pytest.mark.filterwarnings(
     # inference_model and init_model warn of mmsegmentation's own deprecations.

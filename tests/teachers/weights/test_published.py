@@ -31,6 +31,8 @@ from xdistill.teachers.weights.published import (
     convert,
 )
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mmseg")
 NAMES = {ORIGINAL: "hrnet_ocr_official", INVERSEFORM: "inverseform"}
 

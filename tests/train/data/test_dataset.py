@@ -225,6 +225,7 @@ def broken(tmp_path: Path, data: Path) -> Callable[[str], Path]:
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
     ("name", "error"),

@@ -10,6 +10,7 @@ from xdistill.pipeline.street.render.camera import Picture, render
 from xdistill.pipeline.street.render.shadows import OPEN
 
 
+@pytest.mark.slow
 def test_a_few_drives_show_most_classes(first_pictures: list[Picture]) -> None:
     found: set[int] = set()
     for picture in first_pictures:

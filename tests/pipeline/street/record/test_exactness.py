@@ -99,6 +99,7 @@ def test_warping_with_the_inverse_motion_is_worse_than_none(drive: Drive) -> Non
     assert warped > np.abs(source.image.astype(np.float32) - target.image)[seen].mean()
 
 
+@pytest.mark.slow
 def test_oxts_give_the_true_camera_motion(street: Path, settings: StreetSettings) -> None:
     for number in range(1, settings.drives + 1):
         drive = make_drive(settings.seed, number, frames=settings.frames)

@@ -65,6 +65,7 @@ def test_labels_are_train_ids(street: Path) -> None:
         assert set(np.unique(labels)) <= {*range(19), IGNORE_INDEX}
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(whole: dict[str, bytes], tmp_path: Path) -> None:
     for number in reversed(prepare(tmp_path / "again", SMALL)):
         write_drive(tmp_path / "again", SMALL, number, advance=unshown)
@@ -149,6 +150,7 @@ def test_what_an_older_run_left_of_a_drive_is_replaced(
     assert contents(out) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn_once")
 def test_a_second_run_in_one_folder_is_refused(whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "street"

@@ -1,6 +1,7 @@
 """The lists by direction give what testing every solid gives."""
 
 import numpy as np
+import pytest
 
 from xdistill.pipeline.street.record.drive import Drive
 from xdistill.pipeline.street.render.trace import GROUND, SKY, trace, view_from
@@ -18,6 +19,7 @@ from xdistill.pipeline.street.world.road import (
 from xdistill.pipeline.street.world.shapes import MISS, meet
 
 
+@pytest.mark.slow
 def test_no_solid_is_overlooked(drive: Drive, rng: np.random.Generator) -> None:
     scene = drive.scene(1)
     origin = drive.motion.position[1] + np.array([0.0, 0.0, 0.8])
