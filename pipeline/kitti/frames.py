@@ -94,6 +94,23 @@ class Frame:
         return Frame(self.drive, self.index + offset, self.camera)
 
 
+def as_frame(frame: Frame | str) -> Frame:
+    """The frame, or the one that a split line names.
+
+    Raises:
+        SplitError: The text names no frame, or the value is neither text nor frame.
+    """
+    if isinstance(frame, Frame):
+        return frame
+    if not isinstance(frame, str):
+        raise SplitError(
+            f"{frame!r} is {type(frame).__name__}, not a frame",
+            expected="a Frame, or its split line: 2011_09_26/2011_09_26_drive_0013_sync 50 l",
+            remedy="pass one of those that list_frames gives",
+        )
+    return Frame.parse(frame)
+
+
 def image_path(root: PathLike, frame: Frame | str) -> Path:
     """The frame's image file, png or jpg.
 
@@ -104,15 +121,15 @@ def image_path(root: PathLike, frame: Frame | str) -> Path:
     Raises:
         MissingFrameError: Neither exists.
     """
-    frame = Frame.parse(frame) if isinstance(frame, str) else frame
-    folder = as_path(root) / frame.sequence / "data"
+    found = as_frame(frame)
+    folder = as_path(root) / found.sequence / "data"
     for suffix in SUFFIXES:
-        path = folder / f"{frame.index:010d}{suffix}"
+        path = folder / f"{found.index:010d}{suffix}"
         if path.is_file():
             return path
     raise MissingFrameError(
-        f"frame {frame} has no image",
-        expected=f"{frame.index:010d}.png or .jpg",
+        f"frame {found} has no image",
+        expected=f"{found.index:010d}.png or .jpg",
         where=folder,
         remedy="download the drive into this folder, or remove the frame from the split",
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import Scheme, load_scheme
 from xdistill.manifests.paths import PathLike, as_path
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, as_frame
 from xdistill.pipeline.store import commit, shard
 from xdistill.pipeline.store.errors import (
     CorruptLabelsError,
@@ -106,7 +106,7 @@ class LabelReader:
                 yield Frame.of_sequence(sequence, index)
 
     def __contains__(self, frame: Frame | str) -> bool:
-        found = Frame.parse(frame) if isinstance(frame, str) else frame
+        found = as_frame(frame)
         return self.has(found.sequence, found.index)
 
     def __getitem__(self, frame: Frame | str) -> Labels:
@@ -115,7 +115,7 @@ class LabelReader:
         Args:
             frame: A frame, or its split line ``2011_09_26/2011_09_26_drive_0013_sync 50 l``.
         """
-        found = Frame.parse(frame) if isinstance(frame, str) else frame
+        found = as_frame(frame)
         return self.read(found.sequence, found.index)
 
     def _sequences(self) -> list[str]:

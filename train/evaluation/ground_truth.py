@@ -24,7 +24,7 @@ from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.paths import PathLike, as_path
 from xdistill.manifests.progress import progress
 from xdistill.pipeline.kitti.calibration import calibration_sha256, read_calibration
-from xdistill.pipeline.kitti.frames import Frame, require_root
+from xdistill.pipeline.kitti.frames import Frame, as_frame, require_root
 from xdistill.pipeline.kitti.splits import by_drive
 from xdistill.pipeline.kitti.velodyne import (
     DepthConvention,
@@ -59,7 +59,7 @@ def lidar_depth(
         SplitError: The text names no frame.
         CalibrationError, ScanError: Calibration or scan is missing or damaged.
     """
-    root, chosen = as_path(data), Frame.parse(frame) if isinstance(frame, str) else frame
+    root, chosen = as_path(data), as_frame(frame)
     calibration = read_calibration(root, chosen.date)
     size = calibration.sizes[chosen.camera]
     points = read_scan(scan_path(root, chosen))

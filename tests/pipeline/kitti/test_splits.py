@@ -77,6 +77,8 @@ def test_frames_of_a_split_file_and_of_a_folder(root: Path, tmp_path: Path) -> N
     )
     with pytest.raises(SplitError, match="no split 'nothing'"):
         list_frames("nothing")
+    with pytest.raises(SplitError, match="7 is int, not a frame"):
+        image_path(root, 7)  # type: ignore[arg-type]
     with pytest.raises(PathError, match="7 is int, not a path"):
         list_frames(7)  # type: ignore[arg-type]
 
