@@ -1,1 +1,1 @@
-"""The project's data tables, their loader, and what every other package stands on."""
+"""Data tables with their loader, and the helpers that every other package uses."""

@@ -1,4 +1,4 @@
-"""Published files by address and sha256: fetched once into the cache folder, resumable."""
+"""Published files by address and sha256: downloaded once into the cache folder, resumable."""
 
 import fcntl
 import hashlib
@@ -19,19 +19,19 @@ BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
 
 Watch: TypeAlias = Callable[[int, int | None], AbstractContextManager[Advance]]
-"""Told the bytes that are there already and those of the whole file (None: the server does not
-say); what its context gives is then called with the number of bytes of every block.
+"""Called with the bytes already present and those of the whole file (None if the server does not
+say); what its context gives is then called with the number of bytes of each block.
 """
 
 
 @contextmanager
 def unwatched(done: int, total: int | None) -> Iterator[Advance]:
-    """A watch that shows nothing."""
+    """A ``Watch`` that shows nothing."""
     yield unshown
 
 
 def cache_folder() -> Path:
-    """The folder for fetched and derived files: XDISTILL_CACHE, else ``~/.cache/xdistill``."""
+    """The folder for downloaded and derived files: XDISTILL_CACHE, else ``~/.cache/xdistill``."""
     configured = os.environ.get("XDISTILL_CACHE")
     if configured:
         return Path(configured)
@@ -53,27 +53,27 @@ def fetch(
     record: Path | None = None,
     watch: Watch = unwatched,
 ) -> Path:
-    """Return ``target``, downloading it from ``address`` if it is not there yet.
+    """Return ``target``, downloading it from ``address`` if it is missing.
 
-    A broken download leaves ``<target>.part`` and is continued by the next call. The file takes
-    its name only after its checksum was found right. Of several processes that want the same file
-    one downloads it, and the others wait; ``<target>.lock`` stays behind.
+    An interrupted download leaves ``<target>.part``, and the next call resumes it. The file takes
+    its name only after its checksum was verified. Of several processes that want the same file,
+    one downloads it while the others wait; ``<target>.lock`` stays behind.
 
     Args:
         address: Where the file is published (http, https or file).
         target: Where it belongs on this machine.
         sha256: The expected digest; None accepts any and prints the one found, to be recorded.
-        record: The file on this machine that ``sha256`` was read from, if it is not a published
-            one; named where the digests differ, as the record itself may be of a wrong file.
-        watch: Follows a download, to show how far it is; not called where there is none.
+        record: The file on this machine that ``sha256`` was read from, unless it is published;
+            named when the digests differ, as the record itself may be of a wrong file.
+        watch: Follows a download, to show its progress; not called without one.
 
     Raises:
-        FetchError: No network, an incomplete download, another sha256 than expected, or no folder
-            to write to.
+        FetchError: The network or the folder is not available, the download is incomplete, or
+            the sha256 differs.
     """
     if not target.is_file():
         with locked(target):
-            # Another process may have fetched it while this one waited for the lock.
+            # Another process may have downloaded it while this one waited for the lock.
             if not target.is_file():
                 part = target.with_name(target.name + ".part")
                 _download(address, part, target, watch)
@@ -89,10 +89,10 @@ def fetch(
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Hold ``<target>.lock``, in a folder that is made if need be.
+    """Hold ``<target>.lock``, in a folder that is created if need be.
 
     Raises:
-        FetchError: The folder cannot be made, or its disk has no locks.
+        FetchError: The folder cannot be created, or its disk has no locks.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,22 +111,22 @@ def locked(target: Path) -> Iterator[None]:
 
 def _unusable(folder: Path, error: OSError) -> FetchError:
     return FetchError(
-        f"the folder for fetched files cannot be made, written or locked ({error.strerror})",
+        f"the folder for downloads cannot be created, written or locked ({error.strerror})",
         where=folder,
-        remedy="set XDISTILL_CACHE to a folder that can be written, on a disk with file locks",
+        remedy="set XDISTILL_CACHE to a writable folder on a disk with file locks",
     )
 
 
 def _check(path: Path, sha256: str | None, address: str, record: Path | None) -> None:
     found = sha256_of(path)
     if sha256 is not None and found != sha256:
-        doubt = f"; if the record is of a wrong file, delete {record} too" if record else ""
+        doubt = f"; if the recorded sha256 is of a wrong file, move {record} away too"
         raise FetchError(
-            f"sha256 {found}",
+            f"the file has sha256 {found}",
             expected=f"sha256 {sha256}",
             where=path,
-            remedy=f"delete this file and run again, or put the right one from {address} there"
-            + doubt,
+            remedy=f"move this file away and run again, or replace it with the one from {address}"
+            + (doubt if record else ""),
         )
 
 
@@ -137,38 +137,38 @@ def _download(address: str, part: Path, target: Path, watch: Watch) -> None:
         request.add_header("Range", f"bytes={offset}-")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            # A server that ignores Range sends the whole file: start again from nothing.
+            # A server that ignores Range sends the whole file: start over.
             resumed = getattr(answer, "status", None) == 206
             expected = _receive(answer, part, done=offset if resumed else 0, watch=watch)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and offset:
-            # Nothing is left to send: the part is whole, or else not of this file.
+            # Nothing is left to send: the part is complete, or else not of this file.
             if error.headers.get("Content-Range") == f"bytes */{offset}":
                 return
             part.unlink()
             return _download(address, part, target, watch)
         raise _unavailable(address, target, str(error)) from error
     except (OSError, http.client.HTTPException) as error:
-        # Some of http.client's exceptions have no text of their own.
+        # Some of http.client's exceptions have no text.
         reason = str(error) or type(error).__name__
         raise _unavailable(address, target, reason) from error
     size = part.stat().st_size
     if expected and size != expected:
         raise FetchError(
-            f"download stopped at {size} of {expected} bytes",
+            f"the download stopped at {size} of {expected} bytes",
             expected="the whole file",
             where=part,
-            remedy="run again: it goes on where it stopped",
+            remedy="run again: the download resumes where it stopped",
         )
 
 
 def _receive(answer: Any, part: Path, *, done: int, watch: Watch) -> int | None:
-    """Append an answer to the part's first bytes; returns the whole file's, if they are told."""
+    """Append an answer to the part's first bytes; returns the size of the whole file, if known."""
     length = int(answer.headers.get("Content-Length") or 0)
     expected = done + length if length else None
     with watch(done, expected) as advance, part.open("ab" if done else "wb") as file:
-        # read1, as read would lose what came of the last block of a cut answer.
+        # read1, as read would lose the received part of an answer's last block.
         while block := answer.read1(BLOCK_BYTES):
             file.write(block)
             advance(len(block))
@@ -177,9 +177,9 @@ def _receive(answer: Any, part: Path, *, done: int, watch: Watch) -> int | None:
 
 def _unavailable(address: str, target: Path, reason: str) -> FetchError:
     return FetchError(
-        f"{target.name} is not on this machine and could not be fetched ({reason})",
+        f"{target.name} is not on this machine and could not be downloaded ({reason})",
         expected=f"the file published at {address}",
         where=target,
-        remedy="run again (what came so far is kept), or fetch it on a machine with a network and "
-        f"put it at {target}",
+        remedy="run again (the part received so far is kept), or download it on a machine with a "
+        f"network and put it at {target}",
     )

@@ -2,17 +2,17 @@
 
 
 class XDistillError(Exception):
-    """A user's mistake or bad input, told so that the reader knows what to do next.
+    """A user's mistake or bad input, with what to do about it.
 
-    Subclasses also inherit the builtin that fits (``LabelStoreError(XDistillError, OSError)``).
-    The command line prints the message without a traceback; any other exception is a defect of
-    ours and keeps it.
+    Subclasses also inherit the matching builtin (``LabelStoreError(XDistillError, OSError)``). The
+    command line prints the message without a traceback; any other exception is a defect of
+    xdistill and keeps it.
 
     Args:
-        found: What was found, naming the offending thing.
-        expected: What was expected instead.
-        where: The file, key, frame or option concerned.
-        remedy: What to do next.
+        found: What is wrong: a sentence that names the offending thing.
+        expected: What belongs there instead.
+        where: The file, key, frame or option.
+        remedy: What to do next, beginning with a verb.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class XDistillError(Exception):
 
 
 class ManifestError(XDistillError, ValueError):
-    """A table, recipe or scheme that is missing or breaks its form."""
+    """A table, recipe or scheme that is missing or malformed."""
 
 
 class OutputError(XDistillError, OSError):
@@ -38,4 +38,4 @@ class OutputError(XDistillError, OSError):
 
 
 class FetchError(XDistillError, OSError):
-    """A published file that could not be had."""
+    """A published file that could not be downloaded, or differs from the published one."""

@@ -20,10 +20,10 @@ def names(kind: str) -> list[str]:
 def find(kind: str, name: str) -> Traversable:
     """Locate a shipped manifest by name, or a user's own file by path.
 
-    A shipped name wins over a file of the same name in the current folder; ``./4`` names the file.
+    A shipped name wins over a file of that name in the current folder; ``./4`` names the file.
 
     Raises:
-        ManifestError: Neither a shipped name nor an existing file.
+        ManifestError: The name is neither shipped nor an existing file.
     """
     shipped = files(__package__) / kind / f"{name}.toml"
     if "/" not in name and shipped.is_file():
@@ -32,7 +32,7 @@ def find(kind: str, name: str) -> Traversable:
     if own.is_file():
         return own
     raise ManifestError(
-        f"no {kind.rstrip('s')} named {name!r}",
+        f"there is no {kind.rstrip('s')} named {name!r}",
         expected=f"one of {', '.join(names(kind))}, or the path of a TOML file",
         where=own.absolute() if own.suffix or "/" in name else None,
         remedy="check the spelling, or give the path of your own file",
@@ -43,17 +43,17 @@ def load(kind: str, name: str) -> dict[str, Any]:
     """Read a manifest as a dictionary.
 
     Raises:
-        ManifestError: Not found, or not valid TOML.
+        ManifestError: It is missing or not valid TOML.
     """
     source = find(kind, name)
     try:
         return tomllib.loads(source.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(
-            f"not a TOML file: {error}",
+            f"the file is not valid TOML: {error}",
             expected=f"a {kind.rstrip('s')} in TOML form",
             where=source,
-            remedy="mend the line named above",
+            remedy="fix the line named above",
         ) from error
 
 

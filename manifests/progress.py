@@ -9,7 +9,7 @@ import click
 from tqdm import tqdm
 
 Advance: TypeAlias = Callable[[int], object]
-"""Called with the number of units that have just been finished."""
+"""Called with the number of units just finished."""
 
 
 def unshown(count: int) -> None:
@@ -17,17 +17,17 @@ def unshown(count: int) -> None:
 
 
 def note(text: str) -> None:
-    """A log line: to stderr, so that results on stdout stay clean."""
+    """Print a log line to stderr."""
     click.echo(text, err=True)
 
 
 def progress(*, total: int | None, unit: str, done: int = 0) -> "tqdm[Never]":
-    """A bar with rate and time left on stderr; a line every 30 s where that is no terminal.
+    """A bar with rate and remaining time on stderr; a line every 30 s if that is no terminal.
 
     Args:
-        total: Of all units; None where nobody knows.
+        total: Number of all units; None if unknown.
         unit: What is counted; bytes (``B``) are shown as kB, MB, ...
-        done: Units that were there before.
+        done: Units finished before.
     """
     interval = 0.1 if sys.stderr.isatty() else 30.0
     return tqdm(
@@ -41,5 +41,5 @@ def progress(*, total: int | None, unit: str, done: int = 0) -> "tqdm[Never]":
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Number of cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -161,7 +161,7 @@ def test_a_record_of_a_wrong_file_is_named_and_can_be_deleted(
     record = path.with_name("small.pth.sha256")
     path.parent.mkdir(parents=True)
     record.write_text(f"{hashlib.sha256(PAGE).hexdigest()}\n")
-    with pytest.raises(FetchError, match="delete .*small.pth.sha256 too") as caught:
+    with pytest.raises(FetchError, match="move .*small.pth.sha256 away too") as caught:
         catalogue.fetch_weights(published)
     assert str(record) in str(caught.value)
     record.unlink()
