@@ -33,7 +33,13 @@ DRIVES, FRAMES, SIZE = 60, 10, "192x64"
     show_default=True,
     help="As in xd-pipeline segment; png:DEMO/street/labels are perfect labels.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**32 - 1),
+    help="Seed of the street and of both trainings.",
+)
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
@@ -51,7 +57,7 @@ DRIVES, FRAMES, SIZE = 60, 10, "192x64"
     "xd-pipeline demo --out demo-long --recipe street-long --drives 150",
 )
 def demo(out: Path, recipe: str, teacher: str, seed: int, steps: int | None, drives: int) -> None:
-    """The whole flow in minutes on a laptop: no download, no GPU, one report page.
+    """Run the whole flow in minutes on a laptop: no download, no GPU, one report page.
 
     Renders a small street in KITTI's layout, labels and groups it, trains with and without
     distillation, and scores both. After Ctrl-C, the same command resumes.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import load_scheme
@@ -17,7 +17,7 @@ from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.kitti.splits import read_split
 from xdistill.pipeline.store import LabelReader
 from xdistill.pipeline.street.record.folder import DEPTH, DEPTH_STEPS
-from xdistill.train.page.pictures import css_colour, data_address, depth_colours, enlarge
+from xdistill.train.page.pictures import Depth, css_colour, data_address, depth_colours, enlarge
 
 EXAMPLES = 4
 """Number of test frames shown, spread over the drives."""
@@ -50,7 +50,7 @@ def spread(count: int, wanted: int) -> list[int]:
 
 
 def _example(
-    settings: DemoSettings, frame: Frame, disparities: dict[str, NDArray[np.float32]]
+    settings: DemoSettings, frame: Frame, disparities: dict[str, Float32[np.ndarray, "_ _"]]
 ) -> Example:
     truth = exact_depth(settings.street, frame)
     scheme = load_scheme("4")
@@ -68,7 +68,7 @@ def _example(
     return Example(frame=str(frame), panels=panels)
 
 
-def exact_depth(street: Path, frame: Frame) -> NDArray[np.float32]:
+def exact_depth(street: Path, frame: Frame) -> Depth:
     """The street's exact depth (height, width) in metres, 0 in the sky.
 
     Raises:
@@ -85,7 +85,7 @@ def exact_depth(street: Path, frame: Frame) -> NDArray[np.float32]:
     return np.asarray(steps / DEPTH_STEPS, np.float32)
 
 
-def aligned(disparity: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
+def aligned(disparity: Float32[np.ndarray, "_ _"], truth: Depth) -> Depth:
     """Depth at the size of the ground truth and with its median, as in the scores."""
     height, width = truth.shape
     depth = 1 / cv2.resize(disparity, (width, height))

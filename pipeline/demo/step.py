@@ -57,8 +57,6 @@ class Stage:
     """Run side by side."""
     seconds: float
     """Expected duration on two idle cores."""
-    settings: tuple[str, ...] = ()
-    """What decides its result besides the commands."""
     work: Callable[[], None] | None = None
     """Done in this process before the steps."""
     share_done: Callable[[], float] | None = None
@@ -66,8 +64,8 @@ class Stage:
 
     @property
     def record(self) -> list[str]:
-        """What decides its result."""
-        return [*(step.text for step in self.steps), *self.settings]
+        """What decides its result: its commands."""
+        return [step.text for step in self.steps]
 
 
 def _programs() -> Mapping[str, str]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, UInt8
 
-Picture = NDArray[np.uint8]
+Depth = Float32[np.ndarray, "height width"]
+Picture = UInt8[np.ndarray, "height width 3"]
 
 ENLARGED = 2
 """Factor by which small frames are enlarged."""
@@ -30,7 +31,7 @@ class ColourBar:
     """Position in percent and text of each mark."""
 
 
-def depth_colours(depth: NDArray[np.float32]) -> Picture:
+def depth_colours(depth: Depth) -> Picture:
     """Colour a depth map: bright is near, dark is far, black has no depth.
 
     Args:
@@ -61,7 +62,7 @@ def css_colour(rgb: Sequence[int]) -> str:
     return "rgb({}, {}, {})".format(*rgb)
 
 
-def enlarge(picture: Picture) -> Picture:
+def enlarge(picture: Picture) -> UInt8[np.ndarray, "_ _ 3"]:
     """Repeat pixels, so that no label gets a colour between two others."""
     return picture.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
 

@@ -17,13 +17,12 @@ def python(code: str) -> Step:
     return Step(words=("python", "-c", code))
 
 
-def stage(name: str, *codes: str, seconds: float = 1.0, settings: tuple[str, ...] = ()) -> Stage:
+def stage(name: str, *codes: str, seconds: float = 1.0) -> Stage:
     return Stage(
         name=name,
         title=f"Do {name}",
         steps=tuple(python(code) for code in codes),
         seconds=seconds,
-        settings=settings,
     )
 
 
@@ -72,7 +71,7 @@ def test_seconds_of_earlier_calls_count(tmp_path: Path) -> None:
 
 def test_seconds_of_other_settings_do_not_count(tmp_path: Path) -> None:
     ledger, one = Ledger(tmp_path), stage("one", "pass")
-    ledger.stop(stage("one", "pass", settings=("seed 1",)), 1000)
+    ledger.stop(stage("one", "pass  # seed 1"), 1000)
     ledger.finish(one, 2)
     assert ledger.seconds(one) == 2
 
@@ -87,9 +86,9 @@ def test_when_one_command_fails_the_other_is_stopped(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    run_stages([stage("one", "pass", settings=("seed 1",))], tmp_path)
+    run_stages([stage("one", "pass  # seed 1")], tmp_path)
     with pytest.raises(DemoError, match="finished with other settings"):
-        run_stages([stage("one", "pass", settings=("seed 2",))], tmp_path)
+        run_stages([stage("one", "pass  # seed 2")], tmp_path)
 
 
 def test_work_is_done_before_the_commands(tmp_path: Path) -> None:
