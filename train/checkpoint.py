@@ -13,11 +13,14 @@ from xdistill.manifests import atomic
 from xdistill.manifests.weights import WeightsError, load_strictly, read_weights
 from xdistill.train.model import Model
 from xdistill.train.networks import checkpoints
-from xdistill.train.networks.depth import DepthNetwork, depth_network
+from xdistill.train.networks.checkpoints import load_encoder
+from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.networks.pose import PoseNetwork
+from xdistill.train.networks.registry import depth_network
+from xdistill.train.networks.resnet import ResNetEncoder
 from xdistill.train.recipe.file import load_recipe, load_run_recipe
-from xdistill.train.recipe.recipe import Recipe
-from xdistill.train.training import Training, TrainingError, resolve_initial
+from xdistill.train.recipe.recipe import Recipe, RecipeError
+from xdistill.train.training import Training, TrainingError, choose_device
 
 FILE_NAME = "checkpoint.pt"
 FORMAT = 1
@@ -78,42 +81,90 @@ def load_checkpoint(run: Path, training: Training) -> None:
         training.generator.manual_seed(training.recipe.seed + training.step)
 
 
-def load_initial_networks(training: Training, folder: str) -> None:
+def load_initial_weights(training: Training) -> None:
+    """Give the networks the weights the recipe starts from: ``init``, else ``encoder_weights``.
+
+    Raises:
+        TrainingError: The folder of ``init`` does not exist.
+        WeightsError: A file is missing, damaged or of another architecture.
+        FetchError: The ImageNet weights are not available.
+        RecipeError: Nobody publishes weights of the encoder.
+    """
+    recipe = training.recipe
+    if recipe.init is not None:
+        load_initial_networks(training.model, Path(recipe.init))
+    elif recipe.encoder_weights != "none":
+        load_initial_encoders(training.model, recipe)
+
+
+def load_initial_networks(model: Model, folder: Path) -> None:
     """Start from another run, or from Monodepth2's published files.
 
-    The depth network must be there; pose and D2S networks are taken where they are.
+    The depth network is required; pose and D2S networks are taken if present.
 
     Raises:
-        TrainingError: No such folder.
-        WeightsError: No networks there, or of another architecture.
+        TrainingError: The folder does not exist.
+        WeightsError: The folder holds no networks, or those of another architecture.
     """
-    path, model = resolve_initial(folder), training.model
-    if checkpoints.is_peer_folder(path):
-        checkpoints.load_peer_depth(model.depth, path)
+    if not folder.is_dir():
+        raise TrainingError(
+            "the folder of init does not exist",
+            expected="a run folder, or one with encoder.pth and depth.pth",
+            where=folder.absolute(),
+            remedy="correct init in the recipe, or with --set init=FOLDER",
+        )
+    if checkpoints.is_peer_folder(folder):
+        checkpoints.load_peer_depth(model.depth, folder)
         if isinstance(model.pose, PoseNetwork):
-            checkpoints.load_peer_pose(model.pose, path)
+            checkpoints.load_peer_pose(model.pose, folder)
         return
-    content = _read(path / FILE_NAME)
+    content = _read(folder / FILE_NAME)
     for name, network in _networks(model).items():
         if name == "depth" or name in content:
-            load_strictly(network, _part(content, name, path), where=path / FILE_NAME)
+            load_strictly(network, _part(content, name, folder), where=folder / FILE_NAME)
 
 
-def load_depth_network(run: Path, *, device: torch.device) -> tuple[DepthNetwork, Recipe]:
-    """The depth network of a run, or of a folder with Monodepth2's encoder.pth and depth.pth.
-
-    Args:
-        run: Folder of either kind.
-        device: Where the network is wanted.
-
-    Returns:
-        The network in evaluation mode, and the recipe it was trained by. For published files the
-        recipe is Monodepth2's, with the encoder and size found in them.
+def load_initial_encoders(model: Model, recipe: Recipe) -> None:
+    """Start the encoders from ImageNet weights or from a torchvision state dict.
 
     Raises:
-        WeightsError: No network there, a damaged file, or one that does not fit its recipe.
-        ManifestError: The run's recipe cannot be read or is not whole.
+        RecipeError: Nobody publishes weights of the encoder.
+        FetchError: The ImageNet weights are not available.
+        WeightsError: The file does not fit the encoder.
     """
+    encoder = model.depth.encoder
+    if not isinstance(encoder, ResNetEncoder):
+        raise RecipeError(
+            f"encoder_weights is {recipe.encoder_weights!r}, but there are no published weights of "
+            f"{recipe.encoder}",
+            expected="encoder_weights none",
+            where=f"recipe {recipe.name!r}",
+            remedy="train from random weights with --set encoder_weights=none",
+        )
+    load_encoder(encoder, recipe.encoder_weights, name=recipe.encoder)
+    if isinstance(model.pose, PoseNetwork):
+        load_encoder(model.pose.encoder, recipe.encoder_weights, name=recipe.pose_encoder)
+
+
+def load_depth_network(
+    run: str | Path, *, device: str | torch.device | None = None
+) -> tuple[DepthNetwork, Recipe]:
+    """Load the depth network of a run, or of Monodepth2's encoder.pth and depth.pth.
+
+    Args:
+        run: Run folder, or a folder with the published files.
+        device: ``cpu`` or ``cuda``; None takes CUDA if available.
+
+    Returns:
+        The network in evaluation mode, and the recipe that trained it. For published files the
+        recipe is Monodepth2's, with their encoder and size.
+
+    Raises:
+        WeightsError: A file is missing, damaged, or does not fit the recipe.
+        ManifestError: The run's recipe cannot be read or is incomplete.
+        TrainingError: The device is not available.
+    """
+    run, place = Path(run), choose_device(device)
     if checkpoints.is_peer_folder(run):
         encoder, width, height = checkpoints.peer_settings(run)
         recipe = replace(
@@ -124,7 +175,7 @@ def load_depth_network(run: Path, *, device: torch.device) -> tuple[DepthNetwork
             width=width,
             height=height,
         )
-        network = DepthNetwork(recipe.encoder)
+        network = depth_network(recipe)
         checkpoints.load_peer_depth(network, run)
     else:
         path = run / FILE_NAME
@@ -132,7 +183,7 @@ def load_depth_network(run: Path, *, device: torch.device) -> tuple[DepthNetwork
         recipe = load_run_recipe(run)
         network = depth_network(recipe)
         load_strictly(network, _part(content, "depth", path), where=path)
-    return network.eval().to(device), recipe
+    return network.eval().to(place), recipe
 
 
 def _networks(model: Model) -> dict[str, nn.Module]:

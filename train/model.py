@@ -8,14 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xdistill.grouping.scheme import load_scheme
-from xdistill.train.data.batch import Batch, unit_images
-from xdistill.train.networks.cost_volume import CostVolumePoseNetwork
-from xdistill.train.networks.d2s import D2SNetwork
-from xdistill.train.networks.depth import depth_network
-from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.objective.distillation import d2s_input, d2s_loss
+from xdistill.train.data.dataset import Batch, unit_images
+from xdistill.train.networks.d2s import d2s_input
+from xdistill.train.networks.registry import d2s_network, depth_network, pose_network
 from xdistill.train.objective.geometry import invert_pose, pose_matrix
+from xdistill.train.objective.losses import d2s_loss
 from xdistill.train.objective.objective import Reduction, Views, self_supervised, total_loss
 from xdistill.train.recipe.recipe import Recipe
 
@@ -50,13 +47,8 @@ class Model(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.depth = depth_network(recipe)
-        self.pose = _pose_network(recipe)
-        self.d2s = None
-        if recipe.distillation == "d2s":
-            groups = len(load_scheme(recipe.scheme).groups)
-            self.d2s = D2SNetwork(
-                layers=recipe.d2s_layers, channels=recipe.d2s_channels, groups=groups
-            )
+        self.pose = pose_network(recipe)
+        self.d2s = d2s_network(recipe)
 
     def forward(
         self,
@@ -150,12 +142,3 @@ class Model(nn.Module):
         )
         logits: Tensor = self.d2s(read)
         return logits
-
-
-def _pose_network(recipe: Recipe) -> PoseNetwork | CostVolumePoseNetwork | None:
-    """The pose network of a recipe; None with recorded poses."""
-    if recipe.pose != "network":
-        return None
-    if recipe.pose_network == "cost_volume":
-        return CostVolumePoseNetwork(size=recipe.size, unit=recipe.min_depth)
-    return PoseNetwork(recipe.pose_encoder)

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from xdistill.grouping.scheme import Scheme, load_scheme
-from xdistill.train.data.batch import Batch, unit_images
+from xdistill.train.data.dataset import Batch, unit_images
 from xdistill.train.model import Model
 
 Picture = NDArray[np.uint8]

@@ -1,10 +1,12 @@
-"""The run folder: its name, its record, and whether a training may go on in it."""
+"""The run folder: its name, its record and its logs, and whether a training may resume in it."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from xdistill.manifests import atomic
 from xdistill.manifests.errors import XDistillError
@@ -15,6 +17,10 @@ from xdistill.train.recipe.recipe import RESUMABLE_KEYS, Recipe
 RUNS = Path("runs")
 """Where runs go unless ``--out`` says otherwise."""
 RECORD_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+"""One line per optimiser step."""
+VALIDATION_FILE = "validation.jsonl"
+"""One line per validation."""
 FIXED = ("frames_sha256", "store_fingerprint")
 """Parts of the record that a resumed run must share."""
 
@@ -22,11 +28,11 @@ Record = Mapping[str, Any]
 
 
 class RunError(XDistillError, ValueError):
-    """A run folder that cannot be started in or gone on with."""
+    """A run folder in which a training cannot start or resume."""
 
 
 def free_name(recipe: str, *, folder: Path = RUNS) -> Path:
-    """``runs/<recipe>-<n>`` with the first n from 1 that is free."""
+    """``runs/<recipe>-<n>`` with the first free n, from 1."""
     number = 1
     while (folder / f"{recipe}-{number}").exists():
         number += 1
@@ -37,27 +43,17 @@ def newest_run(folder: Path = RUNS) -> Path:
     """The run folder that was written to last.
 
     Raises:
-        RunError: There is no run.
+        RunError: The folder holds no run.
     """
     runs = [path.parent for path in folder.glob(f"*/{RECORD_FILE}")]
     if not runs:
         raise RunError(
-            "no run to go on with",
+            "there is no run to resume",
             expected=f"a folder with {RECORD_FILE}",
             where=folder.absolute(),
-            remedy="give the run with --out, or train without --resume",
+            remedy="name the run with --out, or train without --resume",
         )
     return max(runs, key=lambda run: max(file.stat().st_mtime for file in run.iterdir()))
-
-
-def start_run(run: Path, recipe: Recipe, record: Record) -> None:
-    """Create the run folder with the resolved recipe and the record.
-
-    Raises:
-        RunError: The folder is not empty, or cannot be written.
-    """
-    require_empty(run)
-    _write(run, recipe, record, remedy="give another folder with --out")
 
 
 def require_empty(run: Path) -> None:
@@ -71,12 +67,12 @@ def require_empty(run: Path) -> None:
             "the run folder is not empty",
             expected="a new or empty folder",
             where=run.absolute(),
-            remedy="go on with this run by --resume, or give another folder with --out",
+            remedy="resume this run with --resume, or give another folder with --out",
         )
 
 
 def read_record(run: Path) -> dict[str, Any]:
-    """What the run was started with: data, selection, store.
+    """What the run was started with: data, split, store and more.
 
     Raises:
         RunError: The folder holds no run.
@@ -86,7 +82,7 @@ def read_record(run: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(
-            f"no run to go on with ({error})",
+            f"there is no run to resume ({error})",
             expected=f"a folder that xd-train wrote, with {RECIPE_FILE} and {RECORD_FILE}",
             where=run.absolute(),
             remedy="check --out, or train without --resume",
@@ -95,11 +91,11 @@ def read_record(run: Path) -> dict[str, Any]:
 
 
 def resumed_recipe(run: Path, wanted: Recipe) -> Recipe:
-    """The recipe to go on with: the run's, with those keys as wanted that change no result.
+    """The recipe to resume with: the run's, with the wanted values of keys that change no result.
 
     Raises:
         RunError: The wanted recipe differs in another key.
-        ManifestError: The run's recipe is not whole.
+        ManifestError: The run's recipe cannot be read or is incomplete.
     """
     own = load_run_recipe(run)
     recorded, asked = asdict(own), asdict(wanted)
@@ -110,51 +106,112 @@ def resumed_recipe(run: Path, wanted: Recipe) -> Recipe:
     ]
     if differing:
         raise RunError(
-            f"another recipe: {', '.join(differing)}",
-            expected=f"the run's own; only {', '.join(RESUMABLE_KEYS)} may change",
+            f"the recipe differs from the run's: {', '.join(differing)}",
+            expected=f"the run's own recipe; only {', '.join(RESUMABLE_KEYS)} may change",
             where=run / RECIPE_FILE,
             remedy="leave out --recipe and --set, or start a new run",
         )
     return wanted
 
 
-def resume_run(run: Path, recipe: Recipe, record: Record) -> None:
-    """Check that frames and labels are those the run was started with; record what is new.
+def start_run(run: Path, recipe: Recipe, record: Record) -> None:
+    """Create the run folder with the resolved recipe and the record.
 
     Raises:
-        RunError: They are not, or the folder cannot be written.
+        RunError: The folder is not empty, or cannot be written.
+    """
+    require_empty(run)
+    with _reported(run, remedy="give another folder with --out"):
+        _write(run, recipe, record)
+
+
+def resume_run(run: Path, recipe: Recipe, record: Record, *, step: int) -> None:
+    """Take up a run: check that frames and labels are its own, cut its logs, record what is new.
+
+    Args:
+        run: The run folder.
+        recipe: The recipe to resume with.
+        record: The new record.
+        step: Optimiser steps done; log lines after it are dropped.
+
+    Raises:
+        RunError: Frames or labels differ, or the folder cannot be written.
     """
     before = read_record(run)
     for key in FIXED:
         if before.get(key) != record.get(key):
             raise RunError(
-                f"{key} {record.get(key)}",
+                f"{key} is {record.get(key)}, not the run's own",
                 expected=f"{before.get(key)}, as the run was started",
                 where=run / RECORD_FILE,
-                remedy="go on with the run's own frames and label store, or start a new run",
+                remedy="resume with the run's own frames and label store, or start a new run",
             )
-    for left in partial_files(run):
+    for left in run.glob(f"*{atomic.PARTIAL}"):
         atomic.discard(left)
-    _write(run, recipe, record, remedy="make room there or make it writable, then run again")
+    with _reported(run, remedy="free space there or make it writable, then run again"):
+        _write(run, recipe, record)
+        for file in (METRICS_FILE, VALIDATION_FILE):
+            truncate(run / file, step=step)
 
 
-def partial_files(run: Path) -> Iterator[Path]:
-    """What an interrupted write left behind."""
-    return run.glob(f"*{atomic.PARTIAL}")
-
-
-def _write(run: Path, recipe: Recipe, record: Record, *, remedy: str) -> None:
-    """Write recipe and record, each in one step and only where it changes."""
+def _write(run: Path, recipe: Recipe, record: Record) -> None:
+    """Write recipe and record, each in one step and only if it changed."""
     text = json.dumps(dict(record), indent=2) + "\n"
     contents = {run / RECIPE_FILE: dump_recipe(recipe), run / RECORD_FILE: text.encode()}
+    run.mkdir(parents=True, exist_ok=True)
+    for path, content in contents.items():
+        if not path.exists() or path.read_bytes() != content:
+            atomic.write(path, [content])
+
+
+@contextmanager
+def _reported(run: Path, *, remedy: str) -> Iterator[None]:
+    """Report what the disk refuses as an error of the run."""
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        for path, content in contents.items():
-            if not path.exists() or path.read_bytes() != content:
-                atomic.write(path, [content])
+        yield
     except OSError as error:
         raise RunError(
             f"the run folder cannot be written ({error.strerror})",
             where=run.absolute(),
             remedy=remedy,
         ) from error
+
+
+class JsonLines:
+    """A file of JSON lines, open for appending; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> "JsonLines":
+        # Buffered by line, so that a reader of the running log never sees half a line.
+        self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, values: Mapping[str, float | int | None]) -> None:
+        """Append one line."""
+        if self._file is None:
+            raise ValueError("the log is not open")
+        self._file.write(json.dumps(values) + "\n")
+
+    def sync(self) -> None:
+        """Bring the lines to disk, before a checkpoint that counts on them."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+
+def truncate(path: Path, *, step: int) -> None:
+    """Drop the lines after ``step``, and a last line that a crash cut short."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    atomic.write(path, ["".join(kept).encode()])

@@ -1,22 +1,19 @@
-"""The state of a training: networks, optimiser, step, random state."""
+"""What a training changes step by step, and what its schedules set at each step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.train.model import Model
-from xdistill.train.networks.checkpoints import load_encoder
-from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.networks.resnet import ResNetEncoder
+from xdistill.train.objective.objective import Reduction
 from xdistill.train.recipe.recipe import Recipe
 
 
 class TrainingError(XDistillError, RuntimeError):
-    """A training that cannot start or go on."""
+    """A training that cannot start or continue."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -24,21 +21,30 @@ class Training:
     """What one optimiser step changes."""
 
     recipe: Recipe
-    """Never changes."""
+    """The run's choices; constant."""
     model: Model
     """Depth, pose and D2S networks."""
     optimiser: torch.optim.Adam
-    """Over all their parameters."""
+    """Adam over all their parameters."""
     generator: torch.Generator
-    """Source of the auto-mask's noise, on the model's device."""
-    device: torch.device
-    """Where the networks are."""
+    """Source of the automask's noise, on the model's device."""
     step: int = 0
     """Optimiser steps done."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.generator.device
+
 
 def new_training(recipe: Recipe, *, device: torch.device) -> Training:
-    """A training with random weights, seeded by the recipe; nobody else's random state changes."""
+    """Build a training with random weights from the recipe's seed.
+
+    The global random state stays as it was.
+
+    Raises:
+        RecipeError: The recipe names an unknown network.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
         # On the CPU, so that every device starts from the same weights.
@@ -46,49 +52,82 @@ def new_training(recipe: Recipe, *, device: torch.device) -> Training:
     return Training(
         recipe=recipe,
         model=model,
-        optimiser=torch.optim.Adam(model.parameters(), lr=recipe.lr, fused=True),
+        # Without a rate: every step sets its own.
+        optimiser=torch.optim.Adam(model.parameters(), fused=True),
         generator=torch.Generator(device).manual_seed(recipe.seed),
-        device=device,
     )
 
 
-def load_initial_encoders(training: Training) -> None:
-    """Start the encoders from what ``encoder_weights`` names.
+def learning_rate(recipe: Recipe, step: int, *, length: int) -> float:
+    """Adam's learning rate at one optimiser step.
+
+    Args:
+        recipe: lr, and when and by how much it drops.
+        step: Optimiser step, from 1.
+        length: Optimiser steps of the whole schedule.
+
+    Source: section 4, Godard et al., ICCV 2019: 1e-4, a tenth of it for the last 5 of 20 epochs.
+    """
+    if recipe.lr_drop_epoch is None:
+        return recipe.lr
+    # In whole numbers, so that the drop falls exactly on the epoch's first step.
+    dropped = (step - 1) * recipe.epochs >= recipe.lr_drop_epoch * length
+    return recipe.lr * recipe.lr_drop_factor if dropped else recipe.lr
+
+
+def d2s_weight(recipe: Recipe, step: int, *, length: int) -> float:
+    """lambda_D2S at one optimiser step: constant, or linear from 0 at the first step to the last.
+
+    Args:
+        recipe: Distillation, its weight and its schedule.
+        step: Optimiser step, from 1; beyond the schedule the weight stays full.
+        length: Optimiser steps of the whole schedule.
+
+    Source: section 4.1 and Table 7, Cai et al. 2021.
+    """
+    if recipe.distillation == "none":
+        return 0.0
+    if recipe.d2s_schedule == "constant":
+        return recipe.d2s_weight
+    return recipe.d2s_weight * min(1.0, (step - 1) / max(1, length - 1))
+
+
+def reduction(recipe: Recipe, step: int, *, length: int) -> Reduction:
+    """How one optimiser step reduces the photometric loss over the source frames.
+
+    Args:
+        recipe: The share of the schedule at which the automask starts.
+        step: Optimiser step, from 1.
+        length: Optimiser steps of the whole schedule.
+    """
+    return "automask" if step - 1 >= recipe.automask_start * length else "mean"
+
+
+def choose_device(name: str | torch.device | None) -> torch.device:
+    """The named device; None takes CUDA if available, else the CPU.
 
     Raises:
-        FetchError: The ImageNet weights cannot be had.
-        WeightsError: The file does not fit the encoder.
+        TrainingError: CUDA was asked for and is not available.
     """
-    recipe, model = training.recipe, training.model
-    encoder = model.depth.encoder
-    if isinstance(encoder, ResNetEncoder) and recipe.encoder != "narrow":
-        load_encoder(encoder, recipe.encoder_weights, name=recipe.encoder)
-    if isinstance(model.pose, PoseNetwork):
-        load_encoder(model.pose.encoder, recipe.encoder_weights, name=recipe.pose_encoder)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The named device; unnamed, cuda where there is one, else cpu.
-
-    Raises:
-        TrainingError: cuda was asked for and is not available.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
         raise TrainingError(
-            "no CUDA device",
+            "no CUDA device is available",
             expected="an NVIDIA GPU and a PyTorch built for it",
-            where="--device cuda",
+            where=f"device {device}",
             remedy="use --device cpu, or install PyTorch for your GPU (pytorch.org)",
         )
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return device
 
 
 @contextmanager
 def reproducible(recipe: Recipe, *, device: torch.device) -> Iterator[None]:
-    """Ask for deterministic kernels while inside, where the recipe wants them.
+    """Use deterministic kernels inside the context where the recipe asks for them.
 
-    Bilinear sampling and upsampling have no deterministic gradient on CUDA: there PyTorch warns
-    and goes on, so two runs agree to rounding only.
+    Bilinear sampling and upsampling have no deterministic gradient on CUDA: PyTorch warns there
+    and continues, so equal runs agree to rounding only.
     """
     before = torch.are_deterministic_algorithms_enabled()
     before_warn = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -97,20 +136,3 @@ def reproducible(recipe: Recipe, *, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=before_warn)
-
-
-def resolve_initial(folder: str) -> Path:
-    """The folder of ``init``.
-
-    Raises:
-        TrainingError: There is none.
-    """
-    path = Path(folder)
-    if not path.is_dir():
-        raise TrainingError(
-            "no such folder",
-            expected="a run folder, or one with encoder.pth and depth.pth",
-            where=path.absolute(),
-            remedy="correct init in the recipe, or with --set init=FOLDER",
-        )
-    return path

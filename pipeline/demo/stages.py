@@ -6,8 +6,7 @@ from pathlib import Path
 from xdistill.pipeline.demo.step import Stage, Step
 from xdistill.pipeline.demo.trivial import CONSTANT, ROW_PRIOR, write_trivial_predictions
 from xdistill.pipeline.street.record.folder import SPLITS
-from xdistill.train.metrics_log import METRICS_FILE
-from xdistill.train.run import RECORD_FILE
+from xdistill.train.run import METRICS_FILE, RECORD_FILE
 
 BASELINE, DISTILLED = "baseline", "distilled"
 RUNS = (BASELINE, DISTILLED)

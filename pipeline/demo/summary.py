@@ -11,8 +11,8 @@ from typing import Any
 from xdistill.manifests.progress import usable_cores
 from xdistill.pipeline.demo.stages import BASELINE, DISTILLED, RUNS, TRIVIAL, DemoSettings
 from xdistill.pipeline.demo.step import DemoError, Stage
-from xdistill.train.metrics_log import METRICS_FILE, VALIDATION_FILE
 from xdistill.train.recipe.file import load_run_recipe
+from xdistill.train.run import METRICS_FILE, VALIDATION_FILE
 
 ERRORS = ("abs_rel", "sq_rel", "rmse", "rmse_log")
 """Metrics to minimise; the others are to maximise."""

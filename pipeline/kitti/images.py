@@ -73,6 +73,31 @@ def as_image(image: PathLike | NDArray[np.uint8]) -> NDArray[np.uint8]:
     return array
 
 
+def read_at_size(path: PathLike, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Decode an image and resize it, in the one way of training and evaluation.
+
+    Args:
+        path: PNG or JPEG.
+        size: Height and width in pixels.
+
+    Returns:
+        RGB of shape (height, width, 3). Shrunk by pixel-area averaging (cv2.INTER_AREA), which has
+        no aliasing and no ringing; enlarged bilinearly. Monodepth2 uses Pillow's Lanczos filter.
+
+    Raises:
+        ImageError: Missing, truncated, or not an image.
+    """
+    return resize(read_image(path), size)
+
+
+def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize RGB (height, width, 3) to ``size`` (height, width), as ``read_at_size`` does."""
+    height, width = size
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+
+
 def image_size(path: PathLike) -> tuple[int, int]:
     """Height and width in pixels, from the header alone.
 

@@ -22,13 +22,13 @@ from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.splits import read_split
 from xdistill.pipeline.street.record.folder import SPLITS
 from xdistill.train.checkpoint import save_checkpoint
-from xdistill.train.data.batch import Batch
-from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.data.dataset import Batch, TripletDataset
 from xdistill.train.evaluation.depth_model import DepthModel
 from xdistill.train.evaluation.ground_truth import prepare_ground_truth, read_depth
 from xdistill.train.evaluation.predictions import predict_frames
 from xdistill.train.evaluation.protocols import EIGEN, METRICS
-from xdistill.train.loop import Job, train
+from xdistill.train.job import Job
+from xdistill.train.loop import train
 from xdistill.train.model import Model
 from xdistill.train.recipe.file import load_recipe
 from xdistill.train.recipe.recipe import Recipe
@@ -98,9 +98,8 @@ def run(
     dataset = TripletDataset(street, frames, recipe=training.recipe, labels=labels)
     start_run(folder, training.recipe, {"variant": variant, "seed": seed, "streams": seeds})
     start = time.process_time()
-    steps = training.recipe.schedule_steps
-    assert steps is not None
-    train(training, Job(run=folder, dataset=dataset, validation=None, stop=steps))
+    assert training.recipe.schedule_steps is not None
+    train(training, Job(run=folder, dataset=dataset))
     save_checkpoint(folder, training)
     content = {
         "settings": full_settings(chosen, variant=variant, seed=seed, split=split),

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from training_tree import FRAMES
 
+from xdistill.train.job import Job
 from xdistill.train.loop import train
 from xdistill.train.recipe.recipe import Recipe
-from xdistill.train.session import Session
+from xdistill.train.training import Training
 
 RECIPE = Recipe(
     name="test",
@@ -24,12 +26,22 @@ RECIPE = Recipe(
 )
 STEPS_PER_EPOCH = (FRAMES - 2) // 2
 Lines = list[dict[str, float]]
-Prepare = Callable[..., Session]
 
 
-def finish(session: Session) -> Lines:
-    train(session.training, session.job)
-    return lines(session.job.run)
+@dataclass(frozen=True)
+class Started:
+    """A job and its training."""
+
+    training: Training
+    job: Job
+
+
+Start = Callable[..., Started]
+
+
+def finish(started: Started) -> Lines:
+    train(started.training, started.job)
+    return lines(started.job.run)
 
 
 def lines(run: Path, name: str = "metrics.jsonl") -> Lines:

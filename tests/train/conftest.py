@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from training_runs import RECIPE, Prepare
+from training_runs import RECIPE, Start, Started
 from training_tree import (
     DRIVE,
     FRAMES,
@@ -23,8 +23,8 @@ from training_tree import (
 
 from xdistill.pipeline.store import LabelStore
 from xdistill.train.data.triplets import Selection
+from xdistill.train.job import prepare, start
 from xdistill.train.networks import depth, pose, resnet
-from xdistill.train.session import Request, Session, prepare
 
 # Threads of several test runs on one machine would spend their time waiting for each other.
 torch.set_num_threads(1)
@@ -91,25 +91,18 @@ def split(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ready(narrow: None, data: Path, store: Path, tmp_path: Path) -> Prepare:
-    """Prepares sessions on the small drive."""
+def ready(narrow: None, data: Path, store: Path, tmp_path: Path) -> Start:
+    """Starts jobs on the small drive."""
 
-    def make(run: str, **values: Any) -> Session:
-        return prepare(
-            Request(
-                **{
-                    "recipe": RECIPE,
-                    "run": tmp_path / run,
-                    "data": data,
-                    "selection": Selection(split="all"),
-                    "validation_split": None,
-                    "store": store,
-                    "device": torch.device("cpu"),
-                    "steps": None,
-                    "resumed": False,
-                    **values,
-                }
-            )
-        )
+    def make(run: str, **values: Any) -> Started:
+        defaults = {
+            "recipe": RECIPE,
+            "data": data,
+            "selection": Selection(split="all"),
+            "store": store,
+            "device": "cpu",
+        }
+        job = prepare(run=tmp_path / run, **(defaults | values))
+        return Started(start(job), job)
 
     return make

@@ -11,6 +11,7 @@ from xdistill.train.checkpoint import (
     load_checkpoint,
     load_depth_network,
     load_initial_networks,
+    load_initial_weights,
     save_checkpoint,
 )
 from xdistill.train.recipe.file import dump_recipe
@@ -131,14 +132,14 @@ def test_depth_network_of_published_files(peer: Path, training: Training) -> Non
     network, recipe = load_depth_network(peer, device=CPU)
     assert (recipe.name, recipe.encoder, recipe.size) == ("peer", "resnet18", (64, 96))
     assert recipe.distillation == "none" and not network.training
-    load_initial_networks(training, str(peer))
+    load_initial_networks(training.model, peer)
     assert same(network, training.model.depth)
 
 
 def test_init_from_published_files(peer: Path, training: Training) -> None:
     before = new_training(RECIPE, device=CPU).model
     started = new_training(RECIPE, device=CPU)
-    load_initial_networks(started, str(peer))
+    load_initial_networks(started.model, peer)
     assert not same(started.model.depth, before.depth)
     assert started.model.pose is not None and before.pose is not None
     assert not same(started.model.pose, before.pose)
@@ -149,7 +150,7 @@ def test_init_from_published_files(peer: Path, training: Training) -> None:
 def test_init_from_another_run(training: Training, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, training)
     started = new_training(replace(RECIPE, seed=3), device=CPU)
-    load_initial_networks(started, str(tmp_path))
+    load_initial_networks(started.model, tmp_path)
     assert same(started.model, training.model) and started.step == 0
     assert started.optimiser.state_dict()["state"] == {}
 
@@ -163,15 +164,23 @@ def test_a_published_file_that_is_missing_or_lacks_a_key_is_named(
     del weights[lost]
     torch.save(weights, peer / file)
     with pytest.raises(WeightsError, match=rf"missing \(1\): {lost}"):
-        load_initial_networks(training, str(peer))
+        load_initial_networks(training.model, peer)
     (peer / file).unlink()
     with pytest.raises(WeightsError):
-        load_initial_networks(training, str(peer))
+        load_initial_networks(training.model, peer)
 
 
 def test_init_without_a_folder(training: Training, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no such folder"):
-        load_initial_networks(training, str(tmp_path / "absent"))
+    with pytest.raises(TrainingError, match="the folder of init does not exist"):
+        load_initial_networks(training.model, tmp_path / "absent")
+
+
+def test_an_encoder_without_published_weights_says_so() -> None:
+    started = new_training(replace(RECIPE, encoder="narrow"), device=CPU)
+    with pytest.raises(RecipeError) as caught:
+        load_initial_weights(started)
+    assert "encoder_weights is 'imagenet'" in str(caught.value)
+    assert "expected: encoder_weights none" in str(caught.value)
 
 
 def test_a_folder_without_checkpoint(tmp_path: Path) -> None:

@@ -1,31 +1,22 @@
-import json
 import math
-import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training_runs import RECIPE, STEPS_PER_EPOCH, Prepare, finish, lines
+from training_runs import RECIPE, STEPS_PER_EPOCH, Start, Started, finish, lines
 from training_tree import DRIVE, SEQUENCE
 
-from xdistill.manifests.errors import XDistillError
-from xdistill.pipeline.store import LabelStoreError
 from xdistill.train import loop
-from xdistill.train.data.labels import MissingLabelsError
-from xdistill.train.data.triplets import Selection
 from xdistill.train.loop import train
 from xdistill.train.pose_agreement import AXES
-from xdistill.train.run import RunError
-from xdistill.train.session import Session, recorded_request
 from xdistill.train.training import TrainingError
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_whole_training_writes_its_run_folder(ready: Prepare, tmp_path: Path) -> None:
+def test_a_whole_training_writes_its_run_folder(ready: Start, tmp_path: Path) -> None:
     found = finish(ready("run"))
     assert [line["step"] for line in found] == list(range(1, 3 * STEPS_PER_EPOCH + 1))
     assert list(found[0]) == [
@@ -48,7 +39,7 @@ def test_a_whole_training_writes_its_run_folder(ready: Prepare, tmp_path: Path) 
     assert pictures == ["step_0000012.png"]
 
 
-def test_schedules_run_over_the_epochs_whatever_the_steps(ready: Prepare) -> None:
+def test_schedules_run_over_the_epochs_whatever_the_steps(ready: Start) -> None:
     found = finish(ready("run", steps=10))
     assert [line["weight_d2s"] for line in found] == pytest.approx(
         [0.5 * step / 11 for step in range(10)]
@@ -56,7 +47,7 @@ def test_schedules_run_over_the_epochs_whatever_the_steps(ready: Prepare) -> Non
     assert [line["lr"] for line in found] == pytest.approx([1e-4] * 8 + [1e-5] * 2)
 
 
-def test_the_optimiser_takes_the_scheduled_rate(ready: Prepare) -> None:
+def test_the_optimiser_takes_the_scheduled_rate(ready: Start) -> None:
     frozen = replace(RECIPE, lr_drop_epoch=1, lr_drop_factor=0.0, schedule_steps=3)
     first = {name: p.clone() for name, p in parameters(ready("a", recipe=frozen, steps=1))}
     last = dict(parameters(ready("b", recipe=frozen, steps=3)))
@@ -65,26 +56,26 @@ def test_the_optimiser_takes_the_scheduled_rate(ready: Prepare) -> None:
     assert not all(torch.equal(moved[name], first[name]) for name in first)
 
 
-def parameters(session: Session) -> list[tuple[str, torch.nn.Parameter]]:
+def parameters(started: Started) -> list[tuple[str, torch.nn.Parameter]]:
     """The parameters of all networks after the training."""
-    finish(session)
-    return list(session.training.model.named_parameters())
+    finish(started)
+    return list(started.training.model.named_parameters())
 
 
-def test_steps_may_go_beyond_the_schedules(ready: Prepare) -> None:
+def test_steps_may_go_beyond_the_schedules(ready: Start) -> None:
     short = replace(RECIPE, schedule_steps=2)
     found = finish(ready("run", recipe=short, steps=4))
     assert [line["weight_d2s"] for line in found] == [0.0, 0.5, 0.5, 0.5]
     assert len(finish(ready("other", recipe=short))) == 2
 
 
-def test_the_same_seed_gives_the_same_losses_and_another_one_others(ready: Prepare) -> None:
+def test_the_same_seed_gives_the_same_losses_and_another_one_others(ready: Start) -> None:
     first, second = finish(ready("a", steps=5)), finish(ready("b", steps=5))
     assert first == second
     assert finish(ready("c", steps=5, recipe=replace(RECIPE, seed=1))) != first
 
 
-def test_workers_pictures_and_validation_change_no_loss(ready: Prepare, tmp_path: Path) -> None:
+def test_workers_pictures_and_validation_change_no_loss(ready: Start, tmp_path: Path) -> None:
     split = tmp_path / "val.txt"
     split.write_text(f"{DRIVE} 3 l\n{DRIVE} 6 l\n{DRIVE} 7 l\n")
     busy = replace(RECIPE, num_workers=2, picture_interval=1, checkpoint_interval=2)
@@ -99,8 +90,8 @@ def test_workers_pictures_and_validation_change_no_loss(ready: Prepare, tmp_path
     assert len(list((tmp_path / "b" / "pictures").iterdir())) == 5
 
 
-def state(session: Session) -> dict[str, torch.Tensor]:
-    training = session.training
+def state(started: Started) -> dict[str, torch.Tensor]:
+    training = started.training
     found = dict(training.model.state_dict())
     for number, values in training.optimiser.state_dict()["state"].items():
         found |= {f"optimiser.{number}.{key}": value for key, value in values.items()}
@@ -108,7 +99,7 @@ def state(session: Session) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("stop", [3, 4, 6])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(ready: Prepare, stop: int) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(ready: Start, stop: int) -> None:
     whole = ready("whole", steps=8)
     expected = finish(whole)
     finish(ready("part", steps=stop))
@@ -120,7 +111,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(ready: Prepare, s
     assert [key for key in first if not torch.equal(first[key], second[key])] == []
 
 
-def test_a_request_to_stop_ends_with_a_checkpoint(ready: Prepare, tmp_path: Path) -> None:
+def test_a_request_to_stop_ends_with_a_checkpoint(ready: Start, tmp_path: Path) -> None:
     expected = finish(ready("whole", steps=6))
     stopped = ready("part", steps=6)
     train(stopped.training, stopped.job, stop_requested=lambda: stopped.training.step == 3)
@@ -129,7 +120,7 @@ def test_a_request_to_stop_ends_with_a_checkpoint(ready: Prepare, tmp_path: Path
     assert finish(ready("part", steps=6, resumed=True)) == expected
 
 
-def test_lines_after_the_checkpoint_are_dropped_on_resume(ready: Prepare, tmp_path: Path) -> None:
+def test_lines_after_the_checkpoint_are_dropped_on_resume(ready: Start, tmp_path: Path) -> None:
     expected = finish(ready("whole", steps=6))
     finish(ready("part", steps=3))
     with (tmp_path / "part" / "metrics.jsonl").open("a") as log:
@@ -138,7 +129,7 @@ def test_lines_after_the_checkpoint_are_dropped_on_resume(ready: Prepare, tmp_pa
 
 
 def test_the_log_is_on_disk_before_the_checkpoint_that_counts_on_it(
-    ready: Prepare, monkeypatch: pytest.MonkeyPatch
+    ready: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
     monkeypatch.setattr(loop.JsonLines, "sync", lambda log: order.append("log"))
@@ -148,7 +139,7 @@ def test_the_log_is_on_disk_before_the_checkpoint_that_counts_on_it(
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(
-    ready: Prepare, tmp_path: Path
+    ready: Start, tmp_path: Path
 ) -> None:
     expected = finish(ready("part", steps=4))
     (tmp_path / "part" / "checkpoint.pt").unlink()
@@ -158,10 +149,10 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
-    ready: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ready: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     often = replace(RECIPE, checkpoint_interval=2)
-    session = ready("run", recipe=often)
+    started = ready("run", recipe=often)
     calls = []
 
     def spoiled(*values: Any, **named: Any) -> float:
@@ -170,113 +161,25 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 
     monkeypatch.setattr(loop, "d2s_weight", spoiled)
     with pytest.raises(TrainingError) as caught:
-        train(session.training, session.job)
+        train(started.training, started.job)
     message = str(caught.value)
     assert "the loss of step 4 is not finite: loss nan, loss_photometric 0." in message
     assert message.count(f"{DRIVE} ") == 2 and "checkpoint.pt" in message
-    assert all(torch.isfinite(p).all() for p in session.training.model.parameters())
+    assert all(torch.isfinite(p).all() for p in started.training.model.parameters())
     assert ready("run", recipe=often, resumed=True).training.step == 2
     assert len(lines(tmp_path / "run")) == 2
 
 
 def test_without_a_checkpoint_the_message_says_so(
-    ready: Prepare, monkeypatch: pytest.MonkeyPatch
+    ready: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = ready("run")
+    started = ready("run")
     monkeypatch.setattr(loop, "d2s_weight", lambda *values, **named: math.inf)
-    with pytest.raises(TrainingError, match="no checkpoint was written so far"):
-        train(session.training, session.job)
+    with pytest.raises(TrainingError, match="no checkpoint was written yet"):
+        train(started.training, started.job)
 
 
-def test_a_baseline_needs_no_store(ready: Prepare, tmp_path: Path) -> None:
-    baseline = replace(RECIPE, distillation="none")
-    found = finish(ready("run", recipe=baseline, store=tmp_path / "absent", steps=2))
-    assert [line["loss_d2s"] for line in found] == [line["weight_d2s"] for line in found] == [0, 0]
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["store_fingerprint"] is None
-
-
-def test_recorded_poses_are_said(ready: Prepare, tmp_path: Path) -> None:
-    session = ready("run", recipe=replace(RECIPE, pose="oxts"), steps=2)
-    assert any("recorded poses (oxts)" in note for note in session.notes)
-    assert len(finish(session)) == 2
-    assert "recorded poses" in json.loads((tmp_path / "run" / "run.json").read_text())["poses"]
-    assert "pose" not in torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-
-
-def test_frames_left_out_are_counted(ready: Prepare) -> None:
-    assert any("8 triplets (2 without both neighbours left out)" in n for n in ready("run").notes)
-
-
-def test_nothing_is_written_where_something_is_missing(
-    ready: Prepare, make_store: Callable[..., Path], tmp_path: Path
-) -> None:
-    with pytest.raises(LabelStoreError):
-        ready("run", store=tmp_path / "absent")
-    few = make_store([1, 2])
-    with pytest.raises(MissingLabelsError) as caught:
-        ready("run", store=few)
-    assert f"--store {few}" in str(caught.value)
-    with pytest.raises(TrainingError, match="8 frames for a batch of 9"):
-        ready("run", recipe=replace(RECIPE, batch_size=9))
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("keys", "lost", "expected"),
-    [
-        ({"intrinsics": "calibration"}, "calib_cam_to_cam.txt", "no key P_rect_02"),
-        ({"pose": "oxts"}, "calib_cam_to_cam.txt", "no key P_rect_02"),
-        ({"pose": "oxts"}, "0000000009.txt", "no oxts record of frame 9"),
-        ({"pose": "oxts"}, "0000000000.txt", "no oxts record of frame 0"),
-    ],
-)
-def test_nothing_is_written_where_calibration_or_poses_are_incomplete(
-    ready: Prepare, data: Path, tmp_path: Path, keys: dict[str, Any], lost: str, expected: str
-) -> None:
-    root = tmp_path / "kitti"
-    shutil.copytree(data, root)
-    path = next(root.rglob(lost))
-    kept = [line for line in path.read_text().splitlines() if line.startswith(("R_", "S_"))]
-    path.write_text("\n".join(kept)) if kept else path.unlink()
-    with pytest.raises(XDistillError, match=expected):
-        ready("run", data=root, recipe=replace(RECIPE, **keys))
-    assert not (tmp_path / "run").exists()
-    ready("run", data=root)
-
-
-def test_a_folder_that_is_not_empty_needs_resume(ready: Prepare) -> None:
-    finish(ready("run", steps=1))
-    with pytest.raises(RunError, match="--resume"):
-        ready("run")
-
-
-def test_another_store_is_refused_on_resume(
-    ready: Prepare, make_store: Callable[..., Path]
-) -> None:
-    finish(ready("run", steps=1))
-    with pytest.raises(RunError, match="store_fingerprint 1111"):
-        ready("run", resumed=True, store=make_store(fingerprint="1" * 64))
-
-
-def test_other_frames_are_refused_on_resume(ready: Prepare, split: Path) -> None:
-    finish(ready("run", steps=1))
-    ready("run", resumed=True, selection=Selection(split=str(split)))
-    split.write_text("".join(split.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(RunError, match="frames_sha256"):
-        ready("run", resumed=True, selection=Selection(split=str(split)))
-
-
-def test_a_run_remembers_what_it_was_asked(ready: Prepare, data: Path, tmp_path: Path) -> None:
-    drives = Selection(split=None, drives=("0001",))
-    finish(ready("run", steps=1, selection=drives))
-    request = recorded_request(tmp_path / "run", recipe=None, overrides=["num_workers=1"])
-    assert request["selection"] == drives and request["data"] == data
-    assert request["recipe"] == replace(RECIPE, num_workers=1)
-    with pytest.raises(RunError, match="another recipe: name 'xdistill-rn18'"):
-        recorded_request(tmp_path / "run", recipe="xdistill-rn18", overrides=[])
-
-
-def test_a_damaged_image_stops_with_its_name(ready: Prepare, data: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_stops_with_its_name(ready: Start, data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "kitti" / SEQUENCE / "data"
     copy.mkdir(parents=True)
     for source in (data / SEQUENCE / "data").iterdir():
@@ -285,6 +188,6 @@ def test_a_damaged_image_stops_with_its_name(ready: Prepare, data: Path, tmp_pat
         (copy / name).write_bytes(content[:300] if name == "0000000005.png" else content)
     from xdistill.pipeline.kitti.errors import ImageError
 
-    session = ready("run", data=tmp_path / "kitti")
+    started = ready("run", data=tmp_path / "kitti")
     with pytest.raises(ImageError, match="0000000005.png"):
-        train(session.training, session.job)
+        train(started.training, started.job)

@@ -8,8 +8,7 @@ from training_tree import DRIVE
 from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.train.data.augment import NOTHING
-from xdistill.train.data.batch import Batch, collate
-from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.data.dataset import Batch, TripletDataset, collate
 from xdistill.train.data.labels import find_labels
 from xdistill.train.model import Model, Terms
 from xdistill.train.objective.geometry import invert_pose, pose_matrix

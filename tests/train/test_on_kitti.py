@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from training_runs import Started
 
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import load_scheme
@@ -18,10 +19,10 @@ from xdistill.pipeline.store import LabelStore
 from xdistill.train.checkpoint import load_depth_network
 from xdistill.train.data.dataset import plain_keys, read_batches
 from xdistill.train.data.triplets import Selection
+from xdistill.train.job import Job, prepare, start
 from xdistill.train.loop import train
 from xdistill.train.model import Model
 from xdistill.train.recipe.file import load_recipe
-from xdistill.train.session import Request, Session, prepare
 from xdistill.train.training import new_training
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,7 @@ def png(shared: Path, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uin
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def request(shared: Path, labels: Path, run: Path) -> Request:
+def job_of(shared: Path, labels: Path, run: Path) -> Job:
     recipe = load_recipe(
         "xdistill-rn18",
         overrides=[
@@ -62,71 +63,69 @@ def request(shared: Path, labels: Path, run: Path) -> Request:
             "num_workers=0",
         ],
     )
-    return Request(
-        recipe=recipe,
+    return prepare(
+        recipe,
         run=run,
         data=shared / "kitti",
         selection=Selection(split=None, drives=("0013",)),
-        validation_split=None,
         store=labels,
-        device=torch.device("cpu"),
-        steps=None,
-        resumed=False,
+        device="cpu",
     )
 
 
 @pytest.fixture(scope="module")
 def trained(
     shared: Path, labels: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Session, Lines]:
+) -> tuple[Started, Lines]:
     run = tmp_path_factory.mktemp("kitti_run") / "run"
-    session = prepare(request(shared, labels, run))
-    train(session.training, session.job)
-    return session, [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+    job = job_of(shared, labels, run)
+    started = Started(start(job), job)
+    train(started.training, job)
+    return started, [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def fixed_batch_losses(session: Session, model: Model) -> list[float]:
+def fixed_batch_losses(started: Started, model: Model) -> list[float]:
     """Photometric loss of the same frames, without augmentation, for any state of the networks."""
     found = []
     # A copy: a pass in training mode moves BatchNorm's running statistics.
     model = copy.deepcopy(model)
     with torch.no_grad():
         keys = list(plain_keys(30, batch_size=10))
-        for batch in read_batches(session.job.dataset, iter(keys), device=torch.device("cpu")):
+        for batch in read_batches(started.job.dataset, iter(keys), device=torch.device("cpu")):
             generator = torch.Generator().manual_seed(1)
             terms = model(batch, d2s_weight=0.0, generator=generator)
             found.append(terms.photometric.item())
     return found
 
 
-def test_every_figure_is_finite(trained: tuple[Session, Lines]) -> None:
+def test_every_figure_is_finite(trained: tuple[Started, Lines]) -> None:
     _, lines = trained
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
     assert all(math.isfinite(value) for line in lines for value in line.values())
 
 
-def test_photometric_loss_falls(trained: tuple[Session, Lines]) -> None:
-    session, lines = trained
+def test_photometric_loss_falls(trained: tuple[Started, Lines]) -> None:
+    started, lines = trained
     losses = [line["loss_photometric"] for line in lines]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
-    untrained = new_training(session.training.recipe, device=torch.device("cpu")).model
-    before = fixed_batch_losses(session, untrained)
-    after = fixed_batch_losses(session, session.training.model)
+    untrained = new_training(started.training.recipe, device=torch.device("cpu")).model
+    before = fixed_batch_losses(started, untrained)
+    after = fixed_batch_losses(started, started.training.model)
     assert all(last < first for first, last in zip(before, after, strict=True))
 
 
-def test_groups_are_learned_from_depth(trained: tuple[Session, Lines]) -> None:
+def test_groups_are_learned_from_depth(trained: tuple[Started, Lines]) -> None:
     losses = [line["loss_d2s"] for line in trained[1]]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
-def test_weight_follows_its_schedule(trained: tuple[Session, Lines]) -> None:
+def test_weight_follows_its_schedule(trained: tuple[Started, Lines]) -> None:
     weights = [line["weight_d2s"] for line in trained[1]]
     assert weights == pytest.approx([0.005 * step / (STEPS - 1) for step in range(STEPS)])
 
 
 def test_the_network_reads_the_labels_of_the_png_files(
-    shared: Path, trained: tuple[Session, Lines]
+    shared: Path, trained: tuple[Started, Lines]
 ) -> None:
     source = trained[0].job.dataset.labels
     assert source is not None
@@ -135,13 +134,13 @@ def test_the_network_reads_the_labels_of_the_png_files(
         np.testing.assert_array_equal(source.read(Frame(DRIVE, index, "l"), (375, 1242)), expected)
 
 
-def test_gradient_of_distillation_on_real_frames(trained: tuple[Session, Lines]) -> None:
-    session, _ = trained
+def test_gradient_of_distillation_on_real_frames(trained: tuple[Started, Lines]) -> None:
+    started, _ = trained
     batch = next(
-        read_batches(session.job.dataset, plain_keys(2, batch_size=2), device=torch.device("cpu"))
+        read_batches(started.job.dataset, plain_keys(2, batch_size=2), device=torch.device("cpu"))
     )
-    model = copy.deepcopy(session.training.model)
-    baseline = Model(replace(session.training.recipe, distillation="none"))
+    model = copy.deepcopy(started.training.model)
+    baseline = Model(replace(started.training.recipe, distillation="none"))
     shared_weights = {k: v for k, v in model.state_dict().items() if not k.startswith("d2s.")}
     baseline.load_state_dict(shared_weights)
 
@@ -158,12 +157,12 @@ def test_gradient_of_distillation_on_real_frames(trained: tuple[Session, Lines])
     assert not torch.equal(present["encoder.conv1.weight"], plain["encoder.conv1.weight"])
 
 
-def test_the_depth_network_comes_back_from_the_run(trained: tuple[Session, Lines]) -> None:
-    session, _ = trained
-    network, recipe = load_depth_network(session.job.run, device=torch.device("cpu"))
-    assert recipe == session.training.recipe
+def test_the_depth_network_comes_back_from_the_run(trained: tuple[Started, Lines]) -> None:
+    started, _ = trained
+    network, recipe = load_depth_network(started.job.run, device=torch.device("cpu"))
+    assert recipe == started.training.recipe
     image = torch.rand(1, 3, 64, 128)
     with torch.no_grad():
         found = network(image)[0]
-        expected = copy.deepcopy(session.training.model.depth).eval()(image)[0]
+        expected = copy.deepcopy(started.training.model.depth).eval()(image)[0]
     assert torch.equal(found, expected)

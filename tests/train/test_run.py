@@ -10,6 +10,7 @@ from xdistill.manifests import atomic
 from xdistill.train.recipe.file import load_recipe
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 from xdistill.train.run import (
+    JsonLines,
     RunError,
     free_name,
     newest_run,
@@ -17,6 +18,7 @@ from xdistill.train.run import (
     resume_run,
     resumed_recipe,
     start_run,
+    truncate,
 )
 
 RECIPE = Recipe(name="test")
@@ -60,20 +62,20 @@ def test_newest_run_is_the_one_written_to_last(run: Path) -> None:
     assert newest_run(run.parent) == run
 
 
-def test_no_run_to_go_on_with(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run to go on with"):
+def test_no_run_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no run to resume"):
         newest_run(tmp_path)
-    with pytest.raises(RunError, match="no run to go on with"):
+    with pytest.raises(RunError, match="there is no run to resume"):
         read_record(tmp_path)
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(RunError, match="no run to go on with"):
+    with pytest.raises(RunError, match="there is no run to resume"):
         read_record(tmp_path)
 
 
 def test_keys_that_change_no_result_may_change(run: Path) -> None:
     wanted = replace(RECIPE, num_workers=0, checkpoint_interval=5)
     assert resumed_recipe(run, wanted) == wanted
-    resume_run(run, wanted, RECORD)
+    resume_run(run, wanted, RECORD, step=0)
     assert load_recipe(str(run / "recipe.toml")) == wanted
 
 
@@ -85,14 +87,14 @@ def test_another_recipe_is_refused_with_both_values(run: Path) -> None:
 @pytest.mark.parametrize("key", ["frames_sha256", "store_fingerprint"])
 def test_other_frames_or_another_store_are_refused_with_both_values(run: Path, key: str) -> None:
     with pytest.raises(RunError) as caught:
-        resume_run(run, RECIPE, RECORD | {key: "ef"})
-    assert f"{key} ef" in str(caught.value) and RECORD[key] in str(caught.value)
+        resume_run(run, RECIPE, RECORD | {key: "ef"}, step=0)
+    assert f"{key} is ef" in str(caught.value) and RECORD[key] in str(caught.value)
     assert read_record(run) == RECORD
 
 
 def test_what_an_interrupted_write_left_is_removed(run: Path) -> None:
     (run / "checkpoint.pt.12-ab.partial").touch()
-    resume_run(run, RECIPE, RECORD)
+    resume_run(run, RECIPE, RECORD, step=0)
     assert sorted(path.name for path in run.iterdir()) == ["recipe.toml", "run.json"]
     assert json.loads((run / "run.json").read_text()) == RECORD
 
@@ -108,21 +110,66 @@ def test_a_disk_that_is_full_at_resume_leaves_the_run_as_it_was(
 
     monkeypatch.setattr(atomic, "_store", full)
     with pytest.raises(RunError, match="No space left"):
-        resume_run(run, replace(RECIPE, num_workers=0), RECORD)
+        resume_run(run, replace(RECIPE, num_workers=0), RECORD, step=0)
     with pytest.raises(RunError, match="No space left"):
-        resume_run(run, RECIPE, RECORD | {"device": "cuda"})
+        resume_run(run, RECIPE, RECORD | {"device": "cuda"}, step=0)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_files_that_stay_the_same_are_not_written_again(run: Path) -> None:
     before = {path: path.stat().st_ino for path in run.iterdir()}
-    resume_run(run, RECIPE, RECORD | {"device": "cuda"})
+    resume_run(run, RECIPE, RECORD | {"device": "cuda"}, step=0)
     after = {path: path.stat().st_ino for path in run.iterdir()}
     assert after[run / "recipe.toml"] == before[run / "recipe.toml"]
     assert after[run / "run.json"] != before[run / "run.json"]
 
 
-def test_a_recipe_that_was_cut_short_is_not_gone_on_with(run: Path) -> None:
+def test_a_recipe_that_was_cut_short_is_not_resumed(run: Path) -> None:
     (run / "recipe.toml").write_bytes(b"")
     with pytest.raises(RecipeError, match="width"):
         resumed_recipe(run, RECIPE)
+
+
+def steps(path: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "metrics.jsonl"
+    with JsonLines(path) as lines:
+        for step in (1, 2, 3):
+            lines.write({"step": step, "loss": 0.5})
+        lines.sync()
+    return path
+
+
+def test_lines_are_appended(log: Path) -> None:
+    with JsonLines(log) as lines:
+        lines.write({"step": 4, "loss": 0.25})
+        # Whole lines are there while the log is open.
+        assert steps(log) == [1, 2, 3, 4]
+    assert json.loads(log.read_text().splitlines()[-1]) == {"step": 4, "loss": 0.25}
+
+
+@pytest.mark.parametrize(("step", "kept"), [(0, []), (2, [1, 2]), (3, [1, 2, 3]), (9, [1, 2, 3])])
+def test_lines_after_a_step_are_dropped(log: Path, step: int, kept: list[int]) -> None:
+    truncate(log, step=step)
+    assert steps(log) == kept
+    assert [path.name for path in log.parent.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_line_cut_by_a_crash_is_dropped(log: Path) -> None:
+    log.write_text(log.read_text() + '{"step": 4, "lo')
+    truncate(log, step=9)
+    assert steps(log) == [1, 2, 3]
+
+
+def test_no_log_is_no_error(tmp_path: Path) -> None:
+    truncate(tmp_path / "metrics.jsonl", step=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_to_a_closed_log_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not open"):
+        JsonLines(tmp_path / "metrics.jsonl").write({"step": 1})

@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_runs import RECIPE, STEPS_PER_EPOCH, Prepare, finish, lines
+from training_runs import RECIPE, STEPS_PER_EPOCH, Start, finish, lines
 from training_tree import DRIVE, FRAMES
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.train.data.triplets import Selection
 from xdistill.train.evaluation.pose_report import report
+from xdistill.train.job import describe
 from xdistill.train.pose_agreement import AXES
 
 
 def test_the_validations_recordings_are_checked_too(
-    ready: Prepare, data: Path, tmp_path: Path
+    ready: Start, data: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "kitti"
     shutil.copytree(data, root)
@@ -49,7 +50,7 @@ def winding(data: Path, folder: Path) -> Path:
 
 
 def test_the_validation_logs_how_learned_poses_agree(
-    ready: Prepare, data: Path, tmp_path: Path
+    ready: Start, data: Path, tmp_path: Path
 ) -> None:
     root, split = winding(data, tmp_path / "kitti"), tmp_path / "val.txt"
     split.write_text("".join(f"{DRIVE} {index} l\n" for index in range(1, 8)))
@@ -64,16 +65,16 @@ def test_the_validation_logs_how_learned_poses_agree(
 
 
 def test_a_constant_pose_is_told_loudly_at_every_validation(
-    ready: Prepare, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ready: Start, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, split = winding(data, tmp_path / "kitti"), tmp_path / "val.txt"
     split.write_text("".join(f"{DRIVE} {index} l\n" for index in range(1, 8)))
-    session = ready("run", data=root, steps=5, validation_split=str(split))
-    pose = session.training.model.pose
+    started = ready("run", data=root, steps=5, validation_split=str(split))
+    pose = started.training.model.pose
     assert pose is not None
     constant = torch.tensor([0.01, 0.0, 0.0, 0.0, 0.0, -0.1])
     pose.forward = lambda *frames: constant.expand(len(frames[0]), 2, 6)  # type: ignore[method-assign]
-    finish(session)
+    finish(started)
     told = capsys.readouterr().err
     for step in (STEPS_PER_EPOCH, 5):
         failure = f"validation, step {step}/5  FAILURE: the learned yaw is constant"
@@ -88,14 +89,14 @@ def test_a_constant_pose_is_told_loudly_at_every_validation(
     [(1, "0000000004.txt", "no oxts record of frame 4"), (6, "", "2 validation frames")],
 )
 def test_poses_without_records_are_not_compared(
-    ready: Prepare, data: Path, tmp_path: Path, first: int, lost: str, reason: str
+    ready: Start, data: Path, tmp_path: Path, first: int, lost: str, reason: str
 ) -> None:
     root, split = tmp_path / "kitti", tmp_path / "val.txt"
     shutil.copytree(data, root)
     if lost:
         next(root.rglob(lost)).unlink()
     split.write_text("".join(f"{DRIVE} {index} l\n" for index in range(first, 8)))
-    session = ready("run", data=root, steps=1, validation_split=str(split))
-    assert any("poses are not compared" in n and reason in n for n in session.notes)
-    finish(session)
+    started = ready("run", data=root, steps=1, validation_split=str(split))
+    assert any("poses are not compared" in n and reason in n for n in describe(started.job))
+    finish(started)
     assert "yaw_correlation" not in lines(tmp_path / "run", "validation.jsonl")[0]

@@ -1,8 +1,12 @@
 """``xd-train``."""
 
+import signal
 import sys
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +17,10 @@ from xdistill.pipeline.cli import console
 
 if TYPE_CHECKING:
     from xdistill.train.data.triplets import Selection
-    from xdistill.train.session import Request
 
 DEFAULT_RECIPE = "xdistill-rn50"
 DEFAULT_SPLIT = "kitti-eigen-zhou-train"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainCommand(console.Command):
@@ -40,12 +44,6 @@ class TrainCommand(console.Command):
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key.")
 @click.option(
-    "--min-confidence",
-    type=click.FloatRange(0, 1),
-    metavar="P",
-    help="Ignore labels less probable than P; the same as --set min_confidence=P.",
-)
-@click.option(
     "--split", help=f"Split file or name; 'all' takes every frame found.  [{DEFAULT_SPLIT}]"
 )
 @click.option("--drive", "drives", multiple=True, help="Drive instead of a split; may be repeated.")
@@ -61,7 +59,7 @@ class TrainCommand(console.Command):
     help="Split file or name to validate on after each epoch: losses, learned poses.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [runs/<recipe>-<n>]")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, or the newest one.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, or the newest one.")
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
@@ -82,16 +80,15 @@ def main(**options: Any) -> None:
     """Train a depth network, distilled from the label store where the recipe says so.
 
     The run folder gets the resolved recipe, the checkpoint, metrics.jsonl, validation.jsonl and
-    pictures. Ctrl-C ends after the step in hand with a checkpoint; --resume goes on from it as if
-    nothing had happened. A store is needed by recipes with distillation only.
+    pictures. Ctrl-C ends after the current step with a checkpoint; --resume continues from it as if
+    nothing had happened. Only recipes with distillation need a store.
     """
-    from xdistill.train.interrupt import stop_on_signal
+    from xdistill.train.job import describe, prepare, start
     from xdistill.train.loop import train
-    from xdistill.train.session import prepare
 
-    session = prepare(_request(options))
-    training, job = session.training, session.job
-    for line in session.notes:
+    job = prepare(**_arguments(options))
+    training = start(job)
+    for line in describe(job):
         note(line)
     if training.step >= job.stop:
         click.echo(f"nothing to do: {job.run} is at step {training.step} of {job.stop}")
@@ -102,19 +99,18 @@ def main(**options: Any) -> None:
     if stopped():
         click.echo(f"stopped on request; next: xd-train --resume --out {job.run}")
         sys.exit(130)
-    click.echo(f"poses: {training.recipe.pose_source}")
+    click.echo(f"poses: {job.recipe.pose_source}")
     click.echo(f"next: xd-eval --run {job.run} --data {job.dataset.root}")
 
 
-def _request(options: dict[str, Any]) -> "Request":
-    """The options as a request; a resumed run's own values stand for what was not typed."""
+def _arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """The options as arguments of ``prepare``; a resumed run's own stand for what is not typed."""
+    from xdistill.train.job import recorded
     from xdistill.train.recipe.file import load_recipe
     from xdistill.train.run import free_name, newest_run
-    from xdistill.train.session import Request, recorded_request
     from xdistill.train.training import choose_device
 
-    overrides = _overrides(options["min_confidence"], options["overrides"])
-    given: dict[str, Any] = {
+    asked: dict[str, Any] = {
         "data": options["data"],
         "store": options["store"],
         "selection": _selection(options),
@@ -123,54 +119,26 @@ def _request(options: dict[str, Any]) -> "Request":
     if options["resume"]:
         run = options["out"] or newest_run()
         recipe = options["recipe"] if _typed("recipe") else None
-        recorded = recorded_request(run, recipe=recipe, overrides=overrides)
-        note(f"resuming {run}: what is not typed is as the run was started")
-        given = recorded | {key: given[key] for key in given if _typed(*_SOURCES[key])}
+        own = recorded(run, recipe=recipe, overrides=options["overrides"])
+        note(f"resuming {run} with its own options, but for those given here")
+        asked = own | {key: asked[key] for key in asked if _typed(*_SOURCES[key])}
     else:
-        given["recipe"] = load_recipe(options["recipe"], overrides=overrides)
-        run = options["out"] or free_name(given["recipe"].name)
+        recipe = load_recipe(options["recipe"], overrides=options["overrides"])
+        run = options["out"] or free_name(recipe.name)
         note(f"run:     {run}")
-    request = Request(
-        **given,
-        run=run,
-        device=choose_device(options["device"]),
-        steps=options["steps"],
-        resumed=options["resume"],
-    )
-    _say_selection(request, options)
-    return request
+        asked |= {"recipe": recipe, "run": run}
+    asked |= {"device": choose_device(options["device"]), "steps": options["steps"]}
+    _say_selection(asked, options)
+    return asked
 
 
-def _overrides(min_confidence: float | None, texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The recipe keys of ``--set`` and of the flag that stands for one of them."""
-    from xdistill.train.recipe.file import parse_overrides
-
-    own = parse_overrides(texts).get("min_confidence")
-    if min_confidence is None or _equals(own, min_confidence):
-        return texts
-    # What is typed wins over the defaults of xdistill.toml.
-    lead = _typed("min_confidence") - _typed("overrides")
-    if own is not None and lead == 0:
-        raise click.UsageError(
-            f"--min-confidence {min_confidence:g} contradicts --set min_confidence={own}: "
-            "give one of them"
-        )
-    return texts if own is not None and lead < 0 else (*texts, f"min_confidence={min_confidence}")
-
-
-def _equals(text: str | None, number: float) -> bool:
-    try:
-        return text is not None and float(text) == number
-    except ValueError:
-        return False
-
-
-def _say_selection(request: "Request", options: dict[str, Any]) -> None:
+def _say_selection(asked: dict[str, Any], options: dict[str, Any]) -> None:
     """Split and device, whose defaults no option shows; before anything can fail for them."""
-    chosen = request.resumed or options["split"] or options["drives"]
-    split = request.selection.split or "drives " + " ".join(request.selection.drives)
+    chosen = options["resume"] or options["split"] or options["drives"]
+    selection = asked["selection"]
+    split = selection.split or "drives " + " ".join(selection.drives)
     note(f"split:   {split}{'' if chosen else ' (assumed)'}")
-    note(f"device:  {request.device}{'' if options['device'] else ' (assumed)'}")
+    note(f"device:  {asked['device']}{'' if options['device'] else ' (assumed)'}")
 
 
 _SOURCES = {
@@ -179,7 +147,7 @@ _SOURCES = {
     "selection": ("split", "drives", "camera"),
     "validation_split": ("val_split",),
 }
-"""Which options make each part of a request."""
+"""Which options make each argument of ``prepare`` that a run records."""
 
 
 def _typed(*names: str) -> bool:
@@ -193,7 +161,42 @@ def _selection(options: dict[str, Any]) -> "Selection":
     from xdistill.train.data.triplets import Selection
 
     if _typed("drives") and _typed("split"):
-        raise click.UsageError("--split and --drive exclude each other: give one of them")
+        raise click.UsageError("--split and --drive are mutually exclusive")
     if options["drives"] and not _typed("split"):
         return Selection(split=None, drives=options["drives"], camera=options["camera"])
     return Selection(split=options["split"] or DEFAULT_SPLIT, camera=options["camera"])
+
+
+class StopRequest:
+    """Whether somebody asked to stop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __call__(self) -> bool:
+        return self.requested
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Take the first Ctrl-C or SIGTERM as a request to stop; the second acts as usual.
+
+    Outside the main thread, where Python allows no handlers, signals act as usual.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        request.requested = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    try:
+        for number in SIGNALS:
+            signal.signal(number, handle)
+        yield request
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, before[number])

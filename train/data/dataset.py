@@ -1,20 +1,23 @@
 """Triplets from disk to batches, the same stream whatever reads it and wherever it starts."""
 
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import usable_cores
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.frames import Frame, image_path
+from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.pipeline.kitti.oxts import camera_motion, read_pose
 from xdistill.train.data.augment import (
     NOTHING,
@@ -24,9 +27,8 @@ from xdistill.train.data.augment import (
     mirror_intrinsics,
     mirror_motion,
 )
-from xdistill.train.data.batch import OFFSETS, Batch, collate
-from xdistill.train.data.images import read_at_size
 from xdistill.train.data.labels import FrameLabels
+from xdistill.train.data.triplets import OFFSETS
 from xdistill.train.objective.geometry import pixel_intrinsics
 from xdistill.train.recipe.recipe import Recipe
 
@@ -34,6 +36,49 @@ MONODEPTH2_INTRINSICS = (0.58, 1.92, 0.5, 0.5)
 """fx, fy, cx, cy as shares of width and height, for every KITTI drive (Monodepth2)."""
 ORDER_STREAM, AUGMENTATION_STREAM = 0, 1
 """Separate random streams, so that changing one draw leaves the other as it was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Triplets (target, earlier source, later source) with what belongs to them."""
+
+    frames: tuple[str, ...]
+    """Target frames as split lines."""
+    originals: UInt8[Tensor, "batch 3 3 height width"]
+    """The triplets in RGB as recorded: the losses compare these."""
+    inputs: UInt8[Tensor, "batch 3 3 height width"]
+    """The triplets with jittered colours: the networks see these."""
+    intrinsics: Float[Tensor, "batch 3 3"]
+    """K in pixels of the images' size."""
+    labels: UInt8[Tensor, "batch height width"] | None
+    """The teacher's groups on the target frame, 255 = ignore; None without distillation."""
+    motions: Float[Tensor, "batch 2 4 4"] | None
+    """Recorded T(target -> source) of both sources, metres; None with a pose network."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, from which copies to a GPU overlap with work."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return replace(
+            self,
+            originals=change(self.originals),
+            inputs=change(self.inputs),
+            intrinsics=change(self.intrinsics),
+            labels=None if self.labels is None else change(self.labels),
+            motions=None if self.motions is None else change(self.motions),
+        )
+
+
+def unit_images(
+    images: UInt8[Tensor, "batch 3 3 height width"],
+) -> tuple[Float[Tensor, "batch 3 height width"], ...]:
+    """Target, earlier and later images in [0, 1]."""
+    return (images.float() / 255).unbind(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +236,23 @@ def read_batches(
         if isinstance(batch, XDistillError):
             raise batch
         yield batch.to(device)
+
+
+def collate(samples: Sequence[Batch]) -> Batch:
+    """Join batches of one sample each."""
+    first = samples[0]
+    return Batch(
+        frames=tuple(frame for sample in samples for frame in sample.frames),
+        originals=torch.cat([sample.originals for sample in samples]),
+        inputs=torch.cat([sample.inputs for sample in samples]),
+        intrinsics=torch.cat([sample.intrinsics for sample in samples]),
+        labels=None
+        if first.labels is None
+        else torch.cat([s.labels for s in samples if s.labels is not None]),
+        motions=None
+        if first.motions is None
+        else torch.cat([s.motions for s in samples if s.motions is not None]),
+    )
 
 
 def _collate(samples: Sequence[Batch | XDistillError]) -> Batch | XDistillError:

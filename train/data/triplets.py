@@ -8,8 +8,9 @@ from pathlib import Path
 from xdistill.pipeline.kitti.errors import MissingFrameError
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, find_frames, shorten
 from xdistill.pipeline.kitti.splits import load_split, missing_frames, require_frames
-from xdistill.train.data.batch import OFFSETS
 
+OFFSETS = (-1, 1)
+"""Source frames of a target frame: the previous and the next one (Monodepth2)."""
 EVERYTHING = "all"
 """In place of a split: every frame found."""
 

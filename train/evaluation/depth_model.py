@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from xdistill.manifests.paths import PathLike, as_path
-from xdistill.pipeline.kitti.images import as_image
+from xdistill.pipeline.kitti.images import as_image, resize
 from xdistill.train.checkpoint import load_depth_network
-from xdistill.train.data.images import resize
-from xdistill.train.objective.depth import scaled_disparity
+from xdistill.train.objective.geometry import scaled_disparity
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import choose_device
 

@@ -11,8 +11,7 @@ from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.oxts import forward_motions
 from xdistill.train.checkpoint import load_checkpoint
 from xdistill.train.data.augment import NOTHING
-from xdistill.train.data.batch import collate, unit_images
-from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.data.dataset import TripletDataset, collate, unit_images
 from xdistill.train.data.triplets import Selection, find_triplets
 from xdistill.train.pose_agreement import Floats, PoseReportError, compare, failures
 from xdistill.train.recipe.file import load_run_recipe

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from xdistill.manifests import atomic
 from xdistill.pipeline.kitti.frames import Frame, image_path
+from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.pipeline.kitti.splits import require_frames
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
-from xdistill.train.data.images import read_at_size
 from xdistill.train.evaluation.depth_model import DepthModel, Disparity, load_depth_model
 from xdistill.train.evaluation.protocols import EvaluationError
 from xdistill.train.run import RUNS, RunError

@@ -15,7 +15,7 @@ from xdistill.train.networks.resnet import ResNetEncoder
 from xdistill.train.recipe.recipe import ResNet
 
 IMAGENET_ADDRESS = "https://download.pytorch.org/models/"
-IMAGENET_FILES: dict[ResNet, str] = {
+IMAGENET_FILES = {
     "resnet18": "resnet18-f37072fd.pth",
     "resnet34": "resnet34-b627a593.pth",
     "resnet50": "resnet50-0676ba61.pth",
@@ -30,7 +30,7 @@ CLASSIFIER = ("fc.weight", "fc.bias")
 """ImageNet's classifier; no network here has one."""
 
 
-def load_encoder(encoder: ResNetEncoder, source: str, *, name: ResNet) -> None:
+def load_encoder(encoder: ResNetEncoder, source: str, *, name: str) -> None:
     """Start an encoder from ImageNet weights or from a torchvision state dict.
 
     The first convolution of an encoder of two images takes the weights twice, halved, so that
@@ -57,7 +57,7 @@ def load_encoder(encoder: ResNetEncoder, source: str, *, name: ResNet) -> None:
     load_strictly(encoder, weights, where=path)
 
 
-def _imagenet_file(name: ResNet) -> Path:
+def _imagenet_file(name: str) -> Path:
     """The published file in the cache folder, checked against the digits in its name."""
     file = IMAGENET_FILES[name]
     path = fetch(IMAGENET_ADDRESS + file, cache_folder() / "weights" / file, sha256=None)

@@ -1,9 +1,10 @@
 """The depth-to-segmentation network: trained jointly, dropped after training."""
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
-LAYERS = (0, 2, 4)
-"""Numbers of 3x3 convolutions in Table 6, Cai et al. 2021."""
+from xdistill.train.objective.geometry import scaled_disparity
 
 
 class D2SNetwork(nn.Sequential):
@@ -33,3 +34,24 @@ class D2SNetwork(nn.Sequential):
             modules += [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
             inputs = channels
         super().__init__(*modules, nn.Conv2d(inputs, groups, 1))
+
+
+def d2s_input(
+    sigmoid: Float[Tensor, "batch 1 height width"],
+    kind: str,
+    *,
+    min_depth: float,
+    max_depth: float,
+) -> Float[Tensor, "batch 1 height width"]:
+    """The depth network's output in the form that the D2S network reads.
+
+    Args:
+        sigmoid: Sigmoid disparity in [0, 1].
+        kind: ``disparity`` (the sigmoid itself), ``depth`` or ``log_depth`` (natural logarithm).
+        min_depth: Depth where the sigmoid is 1.
+        max_depth: Depth where the sigmoid is 0.
+    """
+    if kind == "disparity":
+        return sigmoid
+    _, depth = scaled_disparity(sigmoid, min_depth=min_depth, max_depth=max_depth)
+    return depth if kind == "depth" else torch.log(depth)

@@ -1,21 +1,57 @@
 """The depth network: an encoder and the decoder of Monodepth2 (Godard et al., ICCV 2019)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xdistill.train.networks import narrow
-from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.networks.row_prior import RowPrior, recipe_prior
-from xdistill.train.recipe.recipe import Encoder, Recipe
+from xdistill.train.networks.resnet import ARCHITECTURES, ResNetEncoder
+from xdistill.train.recipe.recipe import ROAD_HEIGHTS, Recipe
 
 DECODER_CHANNELS = (16, 32, 64, 128, 256)
 """Output channels of the decoder's rows, finest first."""
 SCALES = 4
 """Disparities at full, half, quarter and eighth size."""
+
+
+FOCAL_SHARE = 1.92
+"""Focal length as a share of the image's height (Monodepth2's for every KITTI drive)."""
+HORIZON = 0.5
+"""Row of the horizon as a share of the image's height (the same source)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowPrior:
+    """Fixed logits, one for each image row, that are added to the disparity heads' own.
+
+    A network from random weights learns what stands on the road sooner when the road need not be
+    learned first. The published networks have no such prior.
+    """
+
+    height: float
+    """Of the camera above the road, in the depth's unit."""
+    min_depth: float
+    """Depth where the sigmoid is 1, same unit."""
+    max_depth: float
+    """Depth where the sigmoid is 0, same unit."""
+
+    def logits(self, rows: int, *, like: Tensor) -> Float[Tensor, "1 1 rows 1"]:
+        """Logits of the rows of an image, on the device of ``like``."""
+        row = (torch.arange(rows, dtype=like.dtype, device=like.device) + 0.5) / rows
+        road = (row - HORIZON) / (FOCAL_SHARE * self.height)
+        disparity = road.clamp(min=1 / (ROAD_HEIGHTS[1] * self.height))
+        farthest, nearest = 1 / self.max_depth, 1 / self.min_depth
+        return torch.logit((disparity - farthest) / (nearest - farthest)).view(1, 1, rows, 1)
+
+
+def recipe_prior(recipe: Recipe) -> RowPrior | None:
+    """The prior that a recipe asks for."""
+    if recipe.row_prior is None:
+        return None
+    return RowPrior(height=recipe.row_prior, min_depth=recipe.min_depth, max_depth=recipe.max_depth)
 
 
 class ReflectedConvolution(nn.Module):
@@ -86,22 +122,18 @@ class DepthDecoder(nn.ModuleList):
 
 
 class DepthNetwork(nn.Module):
-    """Images to sigmoid disparities; what remains after training."""
+    """An encoder and a decoder, images to sigmoid disparities; what remains after training."""
 
-    def __init__(self, encoder: Encoder, *, prior: RowPrior | None = None) -> None:
-        """Build the network with random weights.
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        """Join the two parts.
 
         Args:
-            encoder: A key of ``resnet.ARCHITECTURES``, or ``narrow``.
-            prior: Where disparity starts from; None starts from the middle of its range.
+            encoder: Images in [0, 1] to features, finest first.
+            decoder: These features to sigmoid disparities, finest first.
         """
         super().__init__()
-        self.encoder: ResNetEncoder | narrow.NarrowEncoder
-        if encoder == "narrow":
-            self.encoder, decoder = narrow.NarrowEncoder(), narrow.DECODER_CHANNELS
-        else:
-            self.encoder, decoder = ResNetEncoder(encoder), DECODER_CHANNELS
-        self.decoder = DepthDecoder(self.encoder.channels, decoder_channels=decoder, prior=prior)
+        self.encoder = encoder
+        self.decoder = decoder
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -110,6 +142,21 @@ class DepthNetwork(nn.Module):
         return self.decoder(self.encoder(images))  # type: ignore[no-any-return]
 
 
-def depth_network(recipe: Recipe) -> DepthNetwork:
-    """The depth network of a recipe with random weights."""
-    return DepthNetwork(recipe.encoder, prior=recipe_prior(recipe))
+def monodepth2(encoder: str, *, prior: RowPrior | None = None) -> DepthNetwork:
+    """Monodepth2's depth network with random weights.
+
+    Args:
+        encoder: A key of ``resnet.ARCHITECTURES``.
+        prior: Where disparity starts from; None starts from the middle of its range.
+    """
+    resnet = ResNetEncoder(encoder)
+    decoder = DepthDecoder(resnet.channels, decoder_channels=DECODER_CHANNELS, prior=prior)
+    return DepthNetwork(resnet, decoder)
+
+
+def _of_recipe(recipe: Recipe) -> DepthNetwork:
+    return monodepth2(recipe.encoder, prior=recipe_prior(recipe))
+
+
+DEPTH_NETWORKS = dict.fromkeys(ARCHITECTURES, _of_recipe)
+"""By the name that a recipe gives as ``encoder``."""

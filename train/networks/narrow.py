@@ -4,7 +4,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xdistill.train.networks.depth import DepthDecoder, DepthNetwork, recipe_prior
 from xdistill.train.networks.resnet import DEVIATION, MEAN, BasicBlock, initialise
+from xdistill.train.recipe.recipe import Recipe
 
 CHANNELS = (16, 16, 32, 64, 128)
 """Channels of the five features, finest first: a ResNet's divided by four."""
@@ -35,3 +37,15 @@ class NarrowEncoder(nn.Module):
         for stage in self.stages:
             features.append(stage(features[-1]))
         return features
+
+
+def _of_recipe(recipe: Recipe) -> DepthNetwork:
+    """The narrow encoder under a decoder of half Monodepth2's channels."""
+    encoder, prior = NarrowEncoder(), recipe_prior(recipe)
+    return DepthNetwork(
+        encoder, DepthDecoder(CHANNELS, decoder_channels=DECODER_CHANNELS, prior=prior)
+    )
+
+
+DEPTH_NETWORKS = {"narrow": _of_recipe}
+"""By the name that a recipe gives as ``encoder``."""

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xdistill.train.recipe.recipe import ResNet
-
 MEAN = 0.45
 DEVIATION = 0.225
 """One mean and deviation for all three channels, as Monodepth2 normalises its input."""
@@ -75,7 +73,7 @@ class Architecture:
     """Blocks in each of the four stages."""
 
 
-ARCHITECTURES: dict[ResNet, Architecture] = {
+ARCHITECTURES = {
     "resnet18": Architecture(block=BasicBlock, blocks=(2, 2, 2, 2)),
     "resnet34": Architecture(block=BasicBlock, blocks=(3, 4, 6, 3)),
     "resnet50": Architecture(block=Bottleneck, blocks=(3, 4, 6, 3)),
@@ -85,7 +83,7 @@ ARCHITECTURES: dict[ResNet, Architecture] = {
 class ResNetEncoder(nn.Module):
     """A ResNet without its classifier; parameter names as in the published ImageNet weights."""
 
-    def __init__(self, name: ResNet, *, images: int = 1) -> None:
+    def __init__(self, name: str, *, images: int = 1) -> None:
         """Build the encoder with random weights.
 
         Args:

@@ -1,9 +1,13 @@
-"""The self-supervised losses: SSIM, photometric (Eq. 2), per-pixel minimum, smoothness."""
+"""The losses: SSIM, photometric (Eq. 2), per-pixel minimum, smoothness, distillation (Eq. 3)."""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+
+from xdistill.grouping.classes import IGNORE_INDEX
 
 SSIM_SHARE = 0.85
 """Share of the SSIM term in the photometric loss: 1 - alpha, alpha = 0.15 (Monodepth2)."""
@@ -124,3 +128,27 @@ def smoothness(
         return (slope * torch.exp(-edge)).mean()
 
     return along(3) + along(2)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "batch groups height width"], labels: UInt8[Tensor, "batch height width"]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy over all pixels that have a label; 0 where none has.
+
+    Args:
+        logits: The D2S network's output.
+        labels: The teacher's groups; 255 is ignored (footnote 1).
+
+    Source: Eq. 3, Cai et al. 2021.
+    """
+    labelled = (labels != IGNORE_INDEX).sum().clamp(min=1)
+    total = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE_INDEX, reduction="sum")
+    return total / labelled
+
+
+def d2s_loss(
+    logits: Sequence[Float[Tensor, "batch groups height width"]],
+    labels: UInt8[Tensor, "batch height width"],
+) -> Float[Tensor, ""]:
+    """L_D2S: the cross-entropy of Eq. 3, averaged over the scales that the D2S network read."""
+    return torch.stack([cross_entropy(scale, labels) for scale in logits]).mean()

@@ -9,8 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xdistill.train.objective.depth import MAX_DEPTH, MIN_DEPTH, scaled_disparity
-from xdistill.train.objective.geometry import sampling_grid, warp
+from xdistill.train.objective.geometry import (
+    MAX_DEPTH,
+    MIN_DEPTH,
+    sampling_grid,
+    scaled_disparity,
+    warp,
+)
 from xdistill.train.objective.losses import per_pixel_minimum, photometric, smoothness
 
 Reduction = Literal["automask", "mean"]

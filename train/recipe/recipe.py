@@ -12,8 +12,6 @@ SMALLEST = 2 * STRIDE
 """Pixels; the decoder reflects the border of the coarsest feature, which takes two of them."""
 
 ResNet = Literal["resnet18", "resnet34", "resnet50"]
-Encoder = Literal["resnet18", "resnet34", "resnet50", "narrow"]
-
 
 ROAD_HEIGHTS = (3.84, 15.0)
 """Nearest and farthest depth of the row prior in camera heights: 1.92 / 0.5 at the lowest row."""
@@ -34,7 +32,7 @@ class Recipe:
     name: str
     """Names the run folder and the report's row."""
 
-    encoder: Encoder = "resnet18"
+    encoder: str = "resnet18"
     """Encoder of the depth network (section 4.1, Cai et al. 2021: resnet50); narrow is small."""
     pose: Literal["network", "oxts"] = "network"
     """Where motions come from: a pose network (Monodepth2), or the recorded poses in metres."""
@@ -145,8 +143,6 @@ class Recipe:
 
     def _check_weights(self) -> None:
         """What encoder_weights names must fit every encoder that starts from it."""
-        if self.encoder == "narrow" and self.encoder_weights != "none":
-            raise _bad(self, "encoder_weights", "none: nobody publishes weights of narrow")
         own = self.encoder_weights not in ("imagenet", "none")
         resnet = self.pose == "network" and self.pose_network == "resnet"
         if own and resnet and self.pose_encoder != self.encoder:

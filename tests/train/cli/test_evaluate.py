@@ -20,7 +20,7 @@ from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.train.checkpoint import FORMAT
 from xdistill.train.cli.evaluate import main
 from xdistill.train.evaluation.protocols import METRICS
-from xdistill.train.networks.depth import DepthNetwork
+from xdistill.train.networks.registry import depth_network
 from xdistill.train.recipe.file import dump_recipe
 from xdistill.train.recipe.recipe import Recipe
 
@@ -64,7 +64,7 @@ def make_run(folder: Path, **keys: Any) -> Path:
     recipe = Recipe(name=folder.name.rpartition("-")[0], width=128, height=64, **keys)
     folder.mkdir(parents=True)
     (folder / "recipe.toml").write_bytes(dump_recipe(recipe))
-    weights = DepthNetwork(recipe.encoder).state_dict()
+    weights = depth_network(recipe).state_dict()
     torch.save({"format": FORMAT, "depth": weights}, folder / "checkpoint.pt")
     return folder
 

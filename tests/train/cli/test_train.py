@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,7 @@ from training_tree import DRIVE
 
 from xdistill.train import loop
 from xdistill.train.cli import train as cli
-from xdistill.train.cli.train import main
-from xdistill.train.recipe.file import load_run_recipe
+from xdistill.train.cli.train import main, stop_on_signal
 from xdistill.train.training import choose_device
 
 SMALL = ["width=64", "height=64", "batch_size=2", "encoder_weights=none", "num_workers=0"]
@@ -109,46 +109,6 @@ def test_without_split_and_drive_the_eigen_zhou_split_is_meant(
     assert f"device:  {choose_device(None)} (assumed)\n" in said
 
 
-def chosen(run: Path) -> object:
-    return load_run_recipe(run).min_confidence
-
-
-def test_min_confidence_is_the_recipe_key(run: Run, tmp_path: Path) -> None:
-    first = ["--recipe", "monodepth2-rn18", "--drive", "0001", "--steps", "1", "--out", "run"]
-    result = run(*first, "--min-confidence", "0.5", "--set", "min-confidence=0.50")
-    assert result.exit_code == 0, result.output
-    assert chosen(tmp_path / "run") == 0.5
-    result = run("--resume", "--out", "run", "--min-confidence", "0.25", small=False)
-    assert result.exit_code == 1 and "min_confidence" in result.stderr, result.output
-    result = run("--resume", "--out", "run", "--min-confidence", "0.5", "--steps", "1", small=False)
-    assert result.exit_code == 0, result.output
-
-
-@pytest.mark.parametrize("other", ["0.25", "none", "half"])
-def test_min_confidence_said_twice_and_otherwise_is_refused(
-    run: Run, tmp_path: Path, other: str
-) -> None:
-    result = run("--drive", "0001", "--min-confidence", "0.5", "--set", f"min_confidence={other}")
-    assert result.exit_code == 2
-    told = f"--min-confidence 0.5 contradicts --set min_confidence={other}: give one of them"
-    assert told in " ".join(result.stderr.split())
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [([], 0.5), (["--min-confidence", "0.75"], 0.75), (["--set", "min_confidence=0.25"], 0.25)],
-)
-def test_a_typed_min_confidence_wins_over_the_files(
-    run: Run, tmp_path: Path, typed: list[str], expected: float
-) -> None:
-    (tmp_path / "xdistill.toml").write_text("[train]\nmin_confidence = 0.5\n")
-    first = ["--recipe", "monodepth2-rn18", "--drive", "0001", "--steps", "1", "--out", "run"]
-    result = run(*first, *typed)
-    assert result.exit_code == 0, result.output
-    assert chosen(tmp_path / "run") == expected
-
-
 def test_resume_says_what_the_record_does_not_decide(run: Run, tmp_path: Path) -> None:
     (tmp_path / "xdistill.toml").write_text(
         'data = "absent"\nrecipe = "xdistill-rn50"\n[train]\nsteps = 2\ndevice = "cpu"\n'
@@ -166,19 +126,20 @@ def test_resume_says_what_the_record_does_not_decide(run: Run, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--split", "all", "--drive", "0001"], "exclude each other"),
+        (["--split", "all", "--drive", "0001"], "mutually exclusive"),
         (["--recipe", "xdistill-rn19"], "no recipe named 'xdistill-rn19'"),
         (["--set", "batchsize=3"], "'batch_size'?"),
         (["--drive", "0077"], "no drive '0077'"),
         (["--data", "absent", "--drive", "0001"], "raw folder does not exist"),
         (["--drive", "0001", "--store", "absent.zarr"], "label store does not exist"),
-        (["--resume", "--out", "absent"], "no run to go on with"),
-        (["--resume"], "no run to go on with"),
+        (["--resume", "--out", "absent"], "there is no run to resume"),
+        (["--resume"], "there is no run to resume"),
         (["--drive", "0001", "--set", "encoder_weights=absent.pth"], "absent.pth"),
-        (["--drive", "0001", "--set", "init=absent"], "no such folder"),
+        (["--drive", "0001", "--set", "init=absent"], "the folder of init does not exist"),
         (["--drive", "0001", "--set", "scheme=absent.toml"], "no scheme named"),
         (["--steps", "0"], "not in the range"),
-        (["--min-confidence", "1.5"], "not in the range"),
+        (["--drive", "0001", "--set", "min_confidence=1.5"], "a share in 0-1"),
+        (["--drive", "0001", "--set", "encoder=resnet19"], "one of narrow, resnet18, resnet34"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback_and_write_nothing(
@@ -214,3 +175,33 @@ def test_ctrl_c_ends_with_a_checkpoint_that_resume_takes_up(
     result = run("--resume", "--out", "run", "--steps", "5", small=False)
     assert result.exit_code == 0, result.output
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_wish(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_on_signal() as stopped:
+        assert not stopped()
+        os.kill(os.getpid(), number)
+        assert stopped()
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_ctrl_c_acts_as_ever() -> None:
+    with stop_on_signal():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    found = []
+
+    def enter() -> None:
+        with stop_on_signal() as stopped:
+            found.append(stopped())
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [False]

@@ -11,16 +11,17 @@ from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.kitti.errors import CalibrationError, ImageError, PoseError
 from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.train.data.augment import NOTHING, Augmentation, apply_jitter, draw_jitter
-from xdistill.train.data.batch import Batch, unit_images
 from xdistill.train.data.dataset import (
+    Batch,
     SampleKey,
     TripletDataset,
     batch_keys,
     plain_keys,
     read_batches,
+    unit_images,
 )
-from xdistill.train.data.images import read_at_size
 from xdistill.train.data.labels import find_labels
 from xdistill.train.recipe.recipe import Recipe
 

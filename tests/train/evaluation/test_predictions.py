@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xdistill.pipeline.kitti.errors import ImageError, MissingFrameError
 from xdistill.pipeline.kitti.frames import Frame, image_path
-from xdistill.train.data.images import read_at_size
+from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.train.evaluation.depth_model import DepthModel
 from xdistill.train.evaluation.predictions import (
     BATCH_SIZE,

@@ -7,18 +7,18 @@ import torch
 from golden import assert_outputs_match, golden, peer_files, write_peer_folder
 
 from xdistill.train.networks.checkpoints import load_peer_depth, load_peer_pose
-from xdistill.train.networks.depth import DepthNetwork
+from xdistill.train.networks.depth import monodepth2
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.recipe.recipe import Encoder
+from xdistill.train.recipe.recipe import ResNet
 
-ENCODERS: dict[int, Encoder] = {18: "resnet18", 50: "resnet50"}
+ENCODERS: dict[int, ResNet] = {18: "resnet18", 50: "resnet50"}
 
 
 @pytest.mark.parametrize("depth", ENCODERS)
 def test_networks(shared: Path, tmp_path: Path, depth: int) -> None:
     arrays = golden(shared, f"networks_rn{depth}")
     write_peer_folder(tmp_path, peer_files(shared, depth))
-    depth_network = DepthNetwork(ENCODERS[depth]).eval()
+    depth_network = monodepth2(ENCODERS[depth]).eval()
     pose_network = PoseNetwork(ENCODERS[depth]).eval()
     load_peer_depth(depth_network, tmp_path)
     load_peer_pose(pose_network, tmp_path)

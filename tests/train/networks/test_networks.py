@@ -1,14 +1,15 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from xdistill.train.networks.d2s import D2SNetwork
-from xdistill.train.networks.depth import DepthNetwork
+from xdistill.train.networks.d2s import D2SNetwork, d2s_input
+from xdistill.train.networks.depth import monodepth2
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.recipe.recipe import Encoder
 
-PARAMETERS: dict[Encoder, int] = {
+PARAMETERS: dict[str, int] = {
     "resnet18": 11_689_512 - 513_000,
     "resnet34": 21_797_672 - 513_000,
     "resnet50": 25_557_032 - 2_049_000,
@@ -17,13 +18,13 @@ PARAMETERS: dict[Encoder, int] = {
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_encoders_have_the_published_size(name: Encoder) -> None:
+def test_encoders_have_the_published_size(name: str) -> None:
     count = sum(parameter.numel() for parameter in ResNetEncoder(name).parameters())
     assert count == PARAMETERS[name]
 
 
 def test_disparities_at_four_scales_finest_first(narrow: None) -> None:
-    disparities = DepthNetwork("resnet18")(torch.rand(2, 3, 64, 96))
+    disparities = monodepth2("resnet18")(torch.rand(2, 3, 64, 96))
     assert [tuple(d.shape) for d in disparities] == [
         (2, 1, 64, 96),
         (2, 1, 32, 48),
@@ -34,7 +35,7 @@ def test_disparities_at_four_scales_finest_first(narrow: None) -> None:
 
 
 def test_every_parameter_is_trained(narrow: None) -> None:
-    networks = nn.ModuleList([DepthNetwork("resnet18"), PoseNetwork("resnet18")])
+    networks = nn.ModuleList([monodepth2("resnet18"), PoseNetwork("resnet18")])
     image = torch.rand(2, 3, 64, 64)
     depth, pose = networks
     loss = sum(d.square().mean() for d in depth(image)) + pose(image, image.flip(0)).square().sum()
@@ -66,3 +67,12 @@ def test_d2s_sizes_of_table_6(layers: int) -> None:
 def test_d2s_does_not_know_the_border() -> None:
     logits = D2SNetwork(layers=2, channels=8, groups=4).eval()(torch.full((1, 1, 6, 8), 0.4))
     torch.testing.assert_close(logits, logits[:, :, :1, :1].expand_as(logits))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("disparity", 0.5), ("depth", 1.6), ("log_depth", math.log(1.6))]
+)
+def test_inputs_by_hand(kind: str, expected: float) -> None:
+    # Between 1/4 and 1: 0.625 at a sigmoid of one half.
+    found = d2s_input(torch.full((1, 1, 1, 1), 0.5), kind, min_depth=1.0, max_depth=4.0)
+    assert found.item() == pytest.approx(expected)

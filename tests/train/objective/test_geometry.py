@@ -13,6 +13,7 @@ from xdistill.train.objective.geometry import (
     project,
     rotation_matrix,
     sampling_grid,
+    scaled_disparity,
     warp,
 )
 
@@ -22,6 +23,18 @@ vectors = st.lists(st.floats(-2, 2), min_size=3, max_size=3)
 
 def translation(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> torch.Tensor:
     return pose_matrix(torch.zeros(1, 3), torch.tensor([[x, y, z]]))
+
+
+def test_range_by_hand() -> None:
+    disparity, depth = scaled_disparity(torch.tensor([0.0, 1.0, 0.5]))
+    assert disparity.tolist() == pytest.approx([0.01, 10.0, 5.005])
+    assert depth.tolist() == pytest.approx([100.0, 0.1, 1 / 5.005])
+
+
+def test_other_range() -> None:
+    disparity, depth = scaled_disparity(torch.tensor([0.25]), min_depth=1.0, max_depth=4.0)
+    assert disparity.item() == pytest.approx(0.25 + 0.75 * 0.25)
+    assert depth.item() == pytest.approx(1 / 0.4375)
 
 
 def test_pixel_intrinsics_of_kitti() -> None:

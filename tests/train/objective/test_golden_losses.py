@@ -7,8 +7,13 @@ import torch
 import torch.nn.functional as F
 from golden import assert_match, golden
 
-from xdistill.train.objective.depth import scaled_disparity
-from xdistill.train.objective.geometry import invert_pose, pose_matrix, sampling_grid, warp
+from xdistill.train.objective.geometry import (
+    invert_pose,
+    pose_matrix,
+    sampling_grid,
+    scaled_disparity,
+    warp,
+)
 from xdistill.train.objective.losses import photometric, smoothness, ssim_dissimilarity
 from xdistill.train.objective.objective import Views, self_supervised, total_loss
 

@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 import torch
 
-from xdistill.train.objective.depth import MAX_DEPTH, MIN_DEPTH, scaled_disparity
+from xdistill.train.objective.geometry import MAX_DEPTH, MIN_DEPTH, scaled_disparity
 from xdistill.train.objective.objective import SelfSupervised, Views, self_supervised, total_loss
 
 INTRINSICS = torch.tensor([[[40.0, 0.0, 16.0], [0.0, 40.0, 16.0], [0.0, 0.0, 1.0]]])

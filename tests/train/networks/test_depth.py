@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from xdistill.train.networks.row_prior import RowPrior
-from xdistill.train.objective.depth import scaled_disparity
+from xdistill.train.networks.depth import RowPrior
+from xdistill.train.objective.geometry import scaled_disparity
 from xdistill.train.recipe.recipe import ROAD_HEIGHTS
 
 PRIOR = RowPrior(height=1.65, min_depth=1.0, max_depth=100.0)
