@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from xdistill.manifests.paths import PathLike, as_path
-from xdistill.pipeline.kitti.calibration import Calibration
+from xdistill.pipeline.kitti.calibration import Calibration, read_calibration
 from xdistill.pipeline.kitti.errors import ScanError
-from xdistill.pipeline.kitti.frames import Camera, Frame
+from xdistill.pipeline.kitti.frames import Camera, Frame, as_frame
 
 POINT_BYTES = 16
 """x, y, z, reflectance as little-endian float32."""
@@ -94,6 +94,28 @@ def depth_map(
     result = np.zeros(size, np.float32)
     result[rows, columns] = values
     return result
+
+
+def lidar_depth(
+    data: PathLike, frame: Frame | str, *, depth: DepthConvention = "velodyne_x"
+) -> Float32[np.ndarray, "height width"]:
+    """Depth (height, width) in metres of a frame's scan in its camera, 0 where no point falls.
+
+    Args:
+        data: KITTI raw root.
+        frame: The frame, or its split line ``2011_09_26/2011_09_26_drive_0013_sync 50 l``.
+        depth: Which coordinate of a point is its depth; the Eigen protocol takes velodyne_x.
+
+    Raises:
+        SplitError: The text names no frame.
+        CalibrationError: The calibration of the frame's date is missing or incomplete.
+        ScanError: The scan is missing, empty, or ends within a point.
+    """
+    found = as_frame(frame)
+    calibration = read_calibration(data, found.date)
+    points = read_scan(scan_path(data, found))
+    size = calibration.sizes[found.camera]
+    return depth_map(points, calibration, found.camera, size=size, depth=depth)
 
 
 def _error(path: Path, found: str) -> ScanError:

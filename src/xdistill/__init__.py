@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from xdistill.manifests.errors import XDistillError
     from xdistill.pipeline.kitti.frames import Frame, image_path
     from xdistill.pipeline.kitti.splits import list_frames
+    from xdistill.pipeline.kitti.velodyne import lidar_depth
     from xdistill.pipeline.labelling.image import label_image
     from xdistill.pipeline.store.reader import open_store
     from xdistill.teachers.spec import load_teacher
     from xdistill.train.evaluation.depth_model import load_depth_model
-    from xdistill.train.evaluation.ground_truth import lidar_depth
     from xdistill.train.evaluation.protocols import score_depth
 
     __version__: str
@@ -38,7 +38,7 @@ _MODULES = {
     "XDistillError": "manifests.errors",
     "image_path": "pipeline.kitti.frames",
     "label_image": "pipeline.labelling.image",
-    "lidar_depth": "train.evaluation.ground_truth",
+    "lidar_depth": "pipeline.kitti.velodyne",
     "list_frames": "pipeline.kitti.splits",
     "load_depth_model": "train.evaluation.depth_model",
     "load_teacher": "teachers.spec",

@@ -21,18 +21,11 @@ from numpy.typing import NDArray
 from xdistill.manifests import atomic
 from xdistill.manifests.download import cache_folder
 from xdistill.manifests.errors import XDistillError
-from xdistill.manifests.paths import PathLike, as_path
 from xdistill.manifests.progress import progress
 from xdistill.pipeline.kitti.calibration import calibration_sha256, read_calibration
-from xdistill.pipeline.kitti.frames import Frame, as_frame, require_root
+from xdistill.pipeline.kitti.frames import Frame, require_root
 from xdistill.pipeline.kitti.splits import by_drive
-from xdistill.pipeline.kitti.velodyne import (
-    DepthConvention,
-    depth_map,
-    project_scan,
-    read_scan,
-    scan_path,
-)
+from xdistill.pipeline.kitti.velodyne import DepthConvention, project_scan, read_scan, scan_path
 
 FORMAT = b"xdistill ground truth 1"
 ORPHAN_AGE_S = 24 * 3600.0
@@ -43,27 +36,6 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 class GroundTruthError(XDistillError, OSError):
     """Ground truth that is missing, damaged, or made from other data."""
-
-
-def lidar_depth(
-    data: PathLike, frame: Frame | str, *, depth: DepthConvention = "velodyne_x"
-) -> NDArray[np.float32]:
-    """Depth (height, width) in metres of a frame's LiDAR scan, 0 where no point falls.
-
-    Args:
-        data: KITTI raw root.
-        frame: The frame, or its line in a split: ``2011_09_26/2011_09_26_drive_0013_sync 50 l``.
-        depth: Which coordinate of a LiDAR point is its depth; the Eigen protocol takes velodyne_x.
-
-    Raises:
-        SplitError: The text names no frame.
-        CalibrationError, ScanError: Calibration or scan is missing or damaged.
-    """
-    root, chosen = as_path(data), as_frame(frame)
-    calibration = read_calibration(root, chosen.date)
-    size = calibration.sizes[chosen.camera]
-    points = read_scan(scan_path(root, chosen))
-    return depth_map(points, calibration, chosen.camera, size=size, depth=depth)
 
 
 def prepare_ground_truth(

@@ -11,6 +11,7 @@ from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.velodyne import (
     DepthConvention,
     depth_map,
+    lidar_depth,
     project_scan,
     read_scan,
     scan_path,
@@ -91,8 +92,7 @@ def test_real_scans_equal_the_golden_arrays(
     with np.load(shared / "reference" / "monodepth2" / "lidar_depth_drive_0002.npz") as golden:
         rows, columns, values = (golden[f"{index}_{depth}_{k}"] for k in ("rows", "cols", "depth"))
     expected[rows, columns] = values
-    scan = read_scan(scan_path(root, Frame(DRIVE, index, "l")))
-    ours = depth_map(scan, read_calibration(root, DATE), "l", size=(375, 1242), depth=depth)
+    ours = lidar_depth(root, Frame(DRIVE, index, "l"), depth=depth)
     different = [(int(row), int(column)) for row, column in np.argwhere(ours != expected)]
     # The peer's key row * (W - 1) + col - 1 takes (220, 1241) and (221, 0) for one pixel and puts
     # the nearer depth of the two on one of them.
@@ -112,6 +112,19 @@ def test_the_two_conventions_hit_the_same_pixels(shared: Path) -> None:
     )
     assert np.array_equal(forward > 0, own > 0)
     assert np.median((forward - own)[own > 0]) == pytest.approx(0.27, abs=0.05)
+
+
+@pytest.mark.parametrize(("depth", "metres"), [("velodyne_x", 10.25), ("camera_z", 10.0)])
+def test_a_frame_has_the_depth_of_its_scan(
+    calibrated: Path, depth: DepthConvention, metres: float
+) -> None:
+    path = scan_path(calibrated, Frame(DRIVE, 3, "l"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(points((10.25, 1, 0)).astype("<f4").tobytes())
+    expected = np.zeros(SIZE, np.float32)
+    expected[5, 17] = metres
+    for root, frame in ((calibrated, Frame(DRIVE, 3, "l")), (str(calibrated), f"{DRIVE} 3 l")):
+        assert np.array_equal(lidar_depth(root, frame, depth=depth), expected)
 
 
 @pytest.mark.parametrize("length", [0, 8, 31])

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from xdistill.pipeline.kitti.calibration import read_calibration
-from xdistill.pipeline.kitti.errors import CalibrationError, KittiError, ScanError, SplitError
+from xdistill.pipeline.kitti.errors import CalibrationError, KittiError, ScanError
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.velodyne import DepthConvention, depth_map, read_scan, scan_path
 from xdistill.train.evaluation.ground_truth import (
     GroundTruthError,
-    lidar_depth,
     prepare_ground_truth,
     project_scans,
     read_depth,
@@ -83,16 +82,6 @@ def test_it_holds_the_projected_scans_of_every_size(root: Path, depth: DepthConv
         assert ours.dtype == np.float32 and ours.shape == SIZES[frame.date]
         assert np.count_nonzero(ours) > 20
         assert np.array_equal(ours, projected(root, frame, depth))
-
-
-def test_one_frames_depth_is_its_projected_scan(root: Path) -> None:
-    expected = projected(root, FRAMES[1])
-    assert np.array_equal(lidar_depth(str(root), FRAMES[1]), expected)
-    assert np.array_equal(lidar_depth(root, str(FRAMES[1])), expected)
-    found = lidar_depth(root, FRAMES[1], depth="camera_z")
-    assert np.array_equal(found, projected(root, FRAMES[1], "camera_z"))
-    with pytest.raises(SplitError, match="'nonsense' names no frame"):
-        lidar_depth(root, "nonsense")
 
 
 def test_its_source_is_recorded(root: Path, private_cache: Path) -> None:
