@@ -1,14 +1,36 @@
 """Find and read the TOML and TSV files of this package, or a user's own by path."""
 
 import csv
+import os
 import tomllib
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from xdistill.manifests.errors import ManifestError
+from xdistill.manifests.errors import ManifestError, XDistillError
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+
+class PathError(XDistillError, TypeError):
+    """Something other than a path where a path belongs."""
+
+
+def as_path(path: PathLike) -> Path:
+    """The path, with ``~`` expanded.
+
+    Raises:
+        PathError: Neither a string nor a path object.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise PathError(
+            f"{path!r} is {type(path).__name__}, not a path",
+            expected="a string or a pathlib.Path",
+            remedy="pass the path of a file or folder",
+        )
+    return Path(path).expanduser()
 
 
 def names(kind: str) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xdistill.manifests import png
 from xdistill.manifests.atomic import unwritable
 from xdistill.manifests.errors import OutputError
-from xdistill.manifests.paths import PathLike, as_path
+from xdistill.manifests.loader import PathLike, as_path
 from xdistill.pipeline.kitti.errors import ImageError
 
 JPEG_START = b"\xff\xd8"

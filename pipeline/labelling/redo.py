@@ -20,7 +20,7 @@ from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
-from xdistill.pipeline.store.shard import Labels
+from xdistill.pipeline.store.chunks import Labels
 from xdistill.pipeline.store.verify import VerifyReport
 from xdistill.pipeline.store.verify_array import Finding
 from xdistill.teachers.protocol import Teacher, TeacherError

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.manifests import atomic
-from xdistill.pipeline.store import commit, shard
+from xdistill.pipeline.store import chunks
+from xdistill.pipeline.store.chunks import Labels, ShardError
 from xdistill.pipeline.store.errors import (
     CorruptLabelsError,
     LabelStoreError,
@@ -26,7 +27,6 @@ from xdistill.pipeline.store.format import (
     store_around,
 )
 from xdistill.pipeline.store.leases import Leases, disk_errors
-from xdistill.pipeline.store.shard import Labels, ShardError
 
 
 class LabelArray:
@@ -75,7 +75,7 @@ class LabelArray:
         Raises:
             CorruptLabelsError: A commit record is damaged.
         """
-        return commit.is_done(self.words())
+        return chunks.is_done(self.words())
 
     def failed(self) -> NDArray[np.bool_]:
         """Which frames could not be labelled at the last attempt, (T,).
@@ -83,14 +83,14 @@ class LabelArray:
         Raises:
             CorruptLabelsError: A commit record is damaged.
         """
-        return commit.is_failed(self.words())
+        return chunks.is_failed(self.words())
 
-    def words(self) -> commit.Words:
+    def words(self) -> chunks.Words:
         """The commit words, (T,)."""
-        parts = [commit.read_words(self._words_folder, index) for index in range(self.shards)]
+        parts = [chunks.read_words(self._words_folder, index) for index in range(self.shards)]
         return np.concatenate(parts)[: self.length]
 
-    def counts(self) -> commit.Counts:
+    def counts(self) -> chunks.Counts:
         """How often each value occurs in each frame, (T, values + 1), ignore last.
 
         Frames that are not committed have zeros.
@@ -99,7 +99,7 @@ class LabelArray:
             CorruptLabelsError: A commit record is damaged.
         """
         parts = [
-            commit.read_counts(self._counts_folder, index, values=self.values)
+            chunks.read_counts(self._counts_folder, index, values=self.values)
             for index in range(self.shards)
         ]
         counts = np.concatenate(parts)[: self.length]
@@ -114,16 +114,16 @@ class LabelArray:
             CorruptLabelsError: The pixels are not those that were committed.
         """
         number, slot = self._place(index)
-        word = commit.read_words(self._words_folder, number)[slot]
-        if not word & commit.DONE:
+        word = chunks.read_words(self._words_folder, number)[slot]
+        if not word & chunks.DONE:
             raise UncommittedFrameError(
                 f"{self._named(index)} has no labels",
                 where=self.folder,
                 remedy=label_remedy(store_around(self.folder), self.name),
             )
         try:
-            labels = shard.read_frame(self._shard_path(number), slot, self.size)
-            if not commit.matches(labels, word):
+            labels = chunks.read_frame(self._shard_path(number), slot, self.size)
+            if not chunks.matches(labels, word):
                 raise ShardError("not the pixels that were committed")
         except ShardError as error:
             self._corrupt(index, error)
@@ -164,11 +164,11 @@ class LabelArray:
             if self._place(frame)[0] != index:
                 raise ValueError(f"frame {frame} is not in shard {index}")
         with self._exclusively(index):
-            words = commit.read_words(self._words_folder, index)
-            done = commit.is_done(words)
+            words = chunks.read_words(self._words_folder, index)
+            done = chunks.is_done(words)
             new = {f % SHARD_FRAMES: f for f in frames if not done[f % SHARD_FRAMES]}
             news = {f % SHARD_FRAMES for f in failed} - set(new) - set(done.nonzero()[0].tolist())
-            if new or not commit.is_failed(words)[list(news)].all():
+            if new or not chunks.is_failed(words)[list(news)].all():
                 self._commit(index, words, {s: frames[f] for s, f in new.items()}, failed=news)
 
     def retract(self, frames: Collection[int]) -> None:
@@ -183,11 +183,11 @@ class LabelArray:
             slots = [frame % SHARD_FRAMES for frame in frames if frame // SHARD_FRAMES == index]
             with self._exclusively(index):
                 try:
-                    words = commit.read_words(self._words_folder, index)
+                    words = chunks.read_words(self._words_folder, index)
                 except CorruptLabelsError:
                     words = np.zeros(SHARD_FRAMES, np.uint64)
                 words[slots] = 0
-                commit.write_words(self._words_folder, index, words)
+                chunks.write_words(self._words_folder, index, words)
 
     def recount(self, index: int) -> None:
         """Recompute the counts of a shard's committed frames from their pixels.
@@ -197,53 +197,53 @@ class LabelArray:
         """
         with self._exclusively(index):
             counts = np.zeros((SHARD_FRAMES, self.values + 1), np.uint32)
-            words = commit.read_words(self._words_folder, index)
-            for slot in commit.is_done(words).nonzero()[0].tolist():
+            words = chunks.read_words(self._words_folder, index)
+            for slot in chunks.is_done(words).nonzero()[0].tolist():
                 frame = index * SHARD_FRAMES + slot
                 counts[slot] = self._histogram(frame, self.read(frame))
-            commit.write_counts(self._counts_folder, index, counts)
+            chunks.write_counts(self._counts_folder, index, counts)
 
     def _commit(
         self,
         index: int,
-        words: commit.Words,
+        words: chunks.Words,
         new: Mapping[int, Labels],
         *,
         failed: Collection[int],
     ) -> None:
         """Write the shard, the counts, then the words, whose rename is the commit."""
-        counts = commit.read_counts(self._counts_folder, index, values=self.values)
+        counts = chunks.read_counts(self._counts_folder, index, values=self.values)
         words = words.copy()
         encoded = self._kept(index, words) if new else {}
         for slot, labels in new.items():
             counts[slot] = self._histogram(index * SHARD_FRAMES + slot, labels)
-            encoded[slot] = shard.encode_frame(labels)
-        if not commit.chunk_path(self._words_folder, index).exists():
+            encoded[slot] = chunks.encode_frame(labels)
+        if not chunks.chunk_path(self._words_folder, index).exists():
             # From then on a shard without a commit record is a loss, never an interrupted write.
-            commit.write_words(self._words_folder, index, words)
+            chunks.write_words(self._words_folder, index, words)
         if new:
-            atomic.write(self._shard_path(index), shard.encode_shard(encoded))
-        commit.write_counts(self._counts_folder, index, counts)
-        words[list(failed)] = commit.FAILED
+            atomic.write(self._shard_path(index), chunks.encode_shard(encoded))
+        chunks.write_counts(self._counts_folder, index, counts)
+        words[list(failed)] = chunks.FAILED
         for slot, labels in new.items():
-            words[slot] = commit.done_word(np.ascontiguousarray(labels))
-        commit.write_words(self._words_folder, index, words)
+            words[slot] = chunks.done_word(np.ascontiguousarray(labels))
+        chunks.write_words(self._words_folder, index, words)
 
-    def _kept(self, index: int, words: commit.Words) -> dict[int, bytes]:
+    def _kept(self, index: int, words: chunks.Words) -> dict[int, bytes]:
         """Compressed bytes of a shard's committed frames, as stored."""
-        done = commit.is_done(words).nonzero()[0].tolist()
+        done = chunks.is_done(words).nonzero()[0].tolist()
         if not done:
             return {}
         try:
-            chunks = shard.read_chunks(self._shard_path(index))
+            stored = chunks.read_chunks(self._shard_path(index))
         except ShardError as error:
             self._corrupt(index * SHARD_FRAMES + done[0], error)
         for slot in done:
-            if slot not in chunks:
+            if slot not in stored:
                 self._corrupt(index * SHARD_FRAMES + slot, "missing from its shard")
-        return {slot: chunks[slot] for slot in done}
+        return {slot: stored[slot] for slot in done}
 
-    def _histogram(self, frame: int, labels: Labels) -> commit.Counts:
+    def _histogram(self, frame: int, labels: Labels) -> chunks.Counts:
         """Counts of a frame that may be stored."""
         if labels.shape != self.size or labels.dtype != np.uint8:
             raise LabelStoreError(
@@ -253,7 +253,7 @@ class LabelArray:
                 remedy="exclude the frame, or label this drive into another store",
             )
         try:
-            return commit.histogram(labels, values=self.values)
+            return chunks.histogram(labels, values=self.values)
         except ValueError as error:
             raise LabelStoreError(
                 f"{self._named(frame)} has {error}",
@@ -297,7 +297,7 @@ class LabelArray:
         return divmod(frame, SHARD_FRAMES)
 
     def _shard_path(self, index: int) -> Path:
-        return shard.shard_path(self.folder, index)
+        return chunks.shard_path(self.folder, index)
 
     def _named(self, frame: int) -> str:
         return f"frame {frame} of {self.name}"

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.remap import remap
 from xdistill.grouping.scheme import Scheme, load_scheme
-from xdistill.manifests.paths import PathLike, as_path
+from xdistill.manifests.loader import PathLike, as_path
 from xdistill.pipeline.kitti.frames import Frame, as_frame
-from xdistill.pipeline.store import commit, shard
+from xdistill.pipeline.store import chunks
+from xdistill.pipeline.store.chunks import Labels, ShardError
 from xdistill.pipeline.store.errors import (
     CorruptLabelsError,
     LabelStoreError,
@@ -35,7 +36,6 @@ from xdistill.pipeline.store.format import (
     seal,
     store_around,
 )
-from xdistill.pipeline.store.shard import Labels, ShardError
 from xdistill.pipeline.store.store import LabelStore
 
 
@@ -51,7 +51,7 @@ class _Frames(Protocol):
     def checksummed(self) -> bool:
         """Whether damage to a compressed frame shows without its commit."""
 
-    def words(self, number: int) -> commit.Words:
+    def words(self, number: int) -> chunks.Words:
         """Commit words (64,) of a shard."""
 
     def labels(self, index: int) -> Labels:
@@ -80,7 +80,7 @@ class LabelReader:
 
     def _forget(self) -> None:
         self._frames: dict[str, _Frames] = {}
-        self._words: dict[tuple[str, int], commit.Words] = {}
+        self._words: dict[tuple[str, int], chunks.Words] = {}
         self._checked: set[tuple[str, int]] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class LabelReader:
         source = _open(self.path / sequence / self.name)
         shards = range(-(-source.length // SHARD_FRAMES))
         words = np.concatenate([source.words(number) for number in shards])[: source.length]
-        return [int(index) for index in commit.is_done(words).nonzero()[0]]
+        return [int(index) for index in chunks.is_done(words).nonzero()[0]]
 
     def has(self, sequence: str, index: int) -> bool:
         """Whether a frame is committed.
@@ -135,14 +135,14 @@ class LabelReader:
         Raises:
             CorruptLabelsError: The metadata or the commit record is damaged.
         """
-        if self._word(sequence, index) & commit.DONE:
+        if self._word(sequence, index) & chunks.DONE:
             return True
         # The frame may have been committed since, or the array may have grown.
         self._words.pop((sequence, index // SHARD_FRAMES), None)
         source = self._source(sequence)
         if source is not None and index >= source.length:
             del self._frames[sequence]
-        return bool(self._word(sequence, index) & commit.DONE)
+        return bool(self._word(sequence, index) & chunks.DONE)
 
     def read(self, sequence: str, index: int) -> Labels:
         """The labels (H, W) uint8 of a committed frame, or its groups by the scheme.
@@ -171,10 +171,10 @@ class LabelReader:
 
     def _check(self, sequence: str, index: int, labels: Labels) -> None:
         """Compare with the commit; at 1242x375 this takes a quarter of the time of a read."""
-        if not commit.matches(labels, self._word(sequence, index)):
+        if not chunks.matches(labels, self._word(sequence, index)):
             # The frame may have been repaired since its commit word was read.
             self._words.pop((sequence, index // SHARD_FRAMES), None)
-            if not commit.matches(labels, self._word(sequence, index)):
+            if not chunks.matches(labels, self._word(sequence, index)):
                 raise ShardError("not the pixels that were committed")
         if self._frames[sequence].checksummed:
             self._checked.add((sequence, index))
@@ -235,13 +235,13 @@ class _Shards:
     size: tuple[int, int]
     checksummed: bool = True
 
-    def words(self, number: int) -> commit.Words:
+    def words(self, number: int) -> chunks.Words:
         name = self.folder.name + COMMIT_SUFFIX
-        return commit.read_words(self.folder.with_name(name), number)
+        return chunks.read_words(self.folder.with_name(name), number)
 
     def labels(self, index: int) -> Labels:
         number, slot = divmod(index, SHARD_FRAMES)
-        return shard.read_frame(shard.shard_path(self.folder, number), slot, self.size)
+        return chunks.read_frame(chunks.shard_path(self.folder, number), slot, self.size)
 
 
 class _Zarr:
@@ -265,7 +265,7 @@ class _Zarr:
         self._all_words: NDArray[np.uint64] = np.pad(words, (0, -len(words) % SHARD_FRAMES))
         self.length = min(self._labels.shape[0], len(words))
 
-    def words(self, number: int) -> commit.Words:
+    def words(self, number: int) -> chunks.Words:
         return self._all_words[number * SHARD_FRAMES :][:SHARD_FRAMES]
 
     def labels(self, index: int) -> Labels:

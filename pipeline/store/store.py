@@ -7,7 +7,7 @@ from typing import Any, Self
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme
 from xdistill.manifests import atomic
-from xdistill.manifests.paths import PathLike, as_path
+from xdistill.manifests.loader import PathLike, as_path
 from xdistill.pipeline.store.array import LabelArray
 from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
 from xdistill.pipeline.store.format import (

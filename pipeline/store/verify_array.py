@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from xdistill.manifests.progress import Advance
-from xdistill.pipeline.store import commit, shard
+from xdistill.pipeline.store import chunks
+from xdistill.pipeline.store.chunks import ShardError
 from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
 from xdistill.pipeline.store.format import (
     COMMIT_SUFFIX,
@@ -23,7 +24,6 @@ from xdistill.pipeline.store.format import (
     read_document,
     seal,
 )
-from xdistill.pipeline.store.shard import ShardError
 
 Kind = Literal["metadata", "commit", "counts", "frame"]
 """A zarr.json; a chunk of commit words; a chunk of counts; the labels of a frame."""
@@ -128,7 +128,7 @@ def _needed(sequence: Path, name: str) -> int:
     needed = 0
     for number in _shards(sequence, name):
         try:
-            done = commit.is_done(commit.read_words(sequence / (name + COMMIT_SUFFIX), number))
+            done = chunks.is_done(chunks.read_words(sequence / (name + COMMIT_SUFFIX), number))
         except CorruptLabelsError:
             continue
         if done.any():
@@ -190,9 +190,9 @@ class _Check:
 
     def shard(self, number: int) -> Iterator[Finding]:
         """Check the commits, then the pixels and counts of what is committed."""
-        path = commit.chunk_path(self._folder(COMMIT_SUFFIX), number)
+        path = chunks.chunk_path(self._folder(COMMIT_SUFFIX), number)
         try:
-            words = commit.read_words(path.parent, number)
+            words = chunks.read_words(path.parent, number)
             # The record is written before the shard: a shard without one has lost it.
             reason = None if path.exists() else "missing"
         except CorruptLabelsError as error:
@@ -209,8 +209,8 @@ class _Check:
             )
             yield from self._counts(number, {}, needed=False)
             return
-        done = commit.is_done(words).nonzero()[0].tolist()
-        counts: dict[int, commit.Counts] = {}
+        done = chunks.is_done(words).nonzero()[0].tolist()
+        counts: dict[int, chunks.Counts] = {}
         for slot in done:
             found = self._frame(number, slot, words[slot])
             if isinstance(found, Finding):
@@ -224,7 +224,7 @@ class _Check:
     def _stored(self, number: int) -> tuple[int, ...]:
         """Frames that a shard file holds; none if it cannot be read."""
         try:
-            slots = shard.read_chunks(self._shard_path(number))
+            slots = chunks.read_chunks(self._shard_path(number))
         except ShardError:
             return ()
         return tuple(number * SHARD_FRAMES + slot for slot in slots)
@@ -234,25 +234,25 @@ class _Check:
         first = number * SHARD_FRAMES
         return tuple(range(first, min(first + SHARD_FRAMES, max(self.array.length, first + 1))))
 
-    def _frame(self, number: int, slot: int, word: np.uint64) -> Finding | commit.Counts:
+    def _frame(self, number: int, slot: int, word: np.uint64) -> Finding | chunks.Counts:
         """The counts of an intact frame, or what is wrong with it."""
         path = self._shard_path(number)
         try:
-            labels = shard.read_frame(path, slot, self.array.size)
-            if not commit.matches(labels, word):
+            labels = chunks.read_frame(path, slot, self.array.size)
+            if not chunks.matches(labels, word):
                 raise ShardError("not the pixels that were committed")
-            return commit.histogram(labels, values=self.array.values)
+            return chunks.histogram(labels, values=self.array.values)
         except ValueError as error:
             frame = number * SHARD_FRAMES + slot
             reason = str(error)
             return self._finding("frame", path, reason, shard=number, frames=(frame,))
 
     def _counts(
-        self, number: int, expected: dict[int, commit.Counts], *, needed: bool
+        self, number: int, expected: dict[int, chunks.Counts], *, needed: bool
     ) -> Iterator[Finding]:
-        path = commit.counts_path(self._folder(COUNTS_SUFFIX), number)
+        path = chunks.counts_path(self._folder(COUNTS_SUFFIX), number)
         try:
-            counts = commit.read_counts(path.parent, number, values=self.array.values)
+            counts = chunks.read_counts(path.parent, number, values=self.array.values)
             wrong = [slot for slot, row in expected.items() if (counts[slot] != row).any()]
             reason = f"differ from the pixels of {len(wrong)} frames" if wrong else None
             if needed and not path.exists():
@@ -271,4 +271,4 @@ class _Check:
         return self.sequence / (self.array.name + suffix)
 
     def _shard_path(self, number: int) -> Path:
-        return shard.shard_path(self.sequence / self.array.name, number)
+        return chunks.shard_path(self.sequence / self.array.name, number)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from xdistill.grouping.classes import cityscapes
 from xdistill.pipeline.kitti.frames import Frame, find_frames
 from xdistill.pipeline.labelling.plan import make_plan
-from xdistill.pipeline.store import SHARD_FRAMES, LabelReader, LabelStore, commit
+from xdistill.pipeline.store import SHARD_FRAMES, LabelReader, LabelStore, chunks
 from xdistill.pipeline.store.verify import verify_store
 from xdistill.train.data.labels import resize_labels
 
@@ -267,9 +267,9 @@ def committed_store(root: Path, frames: Sequence[Frame]) -> None:
         for shard in range(array.shards):
             name = array.folder.name
             there = shard * SHARD_FRAMES + slots < DRIVE_FRAMES
-            words = np.where(there, commit.DONE, 0).astype(np.uint64)
-            commit.write_words(array.folder.with_name(f"{name}_commit"), shard, words)
-            commit.write_counts(array.folder.with_name(f"{name}_counts"), shard, counts)
+            words = np.where(there, chunks.DONE, 0).astype(np.uint64)
+            chunks.write_words(array.folder.with_name(f"{name}_commit"), shard, words)
+            chunks.write_counts(array.folder.with_name(f"{name}_counts"), shard, counts)
 
 
 def wall_s(action: Callable[[], object]) -> list[float]:

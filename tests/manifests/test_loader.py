@@ -64,3 +64,16 @@ def test_errors_that_are_builtins_too_keep_their_message_across_processes() -> N
 
     error = pickle.loads(pickle.dumps(ManifestError("found", remedy="do")))
     assert isinstance(error, ValueError) and str(error) == "found\n  what to do: do"
+
+
+def test_a_string_and_a_path_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/a")
+    assert loader.as_path("~/kitti") == loader.as_path(Path("~/kitti")) == Path("/home/a/kitti")
+    assert loader.as_path("runs/first") == Path("runs/first")
+
+
+@pytest.mark.parametrize("value", [7, None, b"kitti", ["kitti"]])
+def test_anything_else_is_refused_with_its_type(value: object) -> None:
+    with pytest.raises(XDistillError, match=f"is {type(value).__name__}, not a path") as caught:
+        loader.as_path(value)  # type: ignore[arg-type]
+    assert isinstance(caught.value, TypeError)

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.manifests import atomic
-from xdistill.pipeline.store import SHARD_FRAMES, LabelArray, LabelReader, LabelStore
-from xdistill.pipeline.store import commit as commits
+from xdistill.pipeline.store import SHARD_FRAMES, LabelArray, LabelReader, LabelStore, chunks
 
 SEQUENCE = "2011_09_26/2011_09_26_drive_0013_sync/image_02"
 TEACHER = {"kind": "png", "weights": "abc", "size": (4, 6)}
@@ -87,15 +86,15 @@ class EagerArray(LabelArray):
     def _commit(
         self,
         index: int,
-        words: commits.Words,
+        words: chunks.Words,
         new: Mapping[int, NDArray[np.uint8]],
         *,
         failed: object,
     ) -> None:
         eager = words.copy()
         for slot, labels in new.items():
-            eager[slot] = commits.done_word(labels)
-        commits.write_words(self._words_folder, index, eager)
+            eager[slot] = chunks.done_word(labels)
+        chunks.write_words(self._words_folder, index, eager)
         super()._commit(index, words, new, failed=())
 
 

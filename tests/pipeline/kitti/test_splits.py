@@ -7,7 +7,7 @@ import pytest
 
 from xdistill.manifests import loader
 from xdistill.manifests.errors import FetchError
-from xdistill.manifests.paths import PathError
+from xdistill.manifests.loader import PathError
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError, SplitError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.splits import (

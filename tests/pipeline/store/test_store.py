@@ -16,7 +16,7 @@ from xdistill.pipeline.store import (
     LabelStore,
     LabelStoreError,
     UncommittedFrameError,
-    commit,
+    chunks,
 )
 
 
@@ -257,13 +257,13 @@ def test_a_record_written_while_one_looks_is_no_loss(
 ) -> None:
     """Another writer's first shard appears between two looks of a reader."""
     array = new_array(new_store(tmp_path / "s"))
-    read = commit._read
+    read = chunks._read_record
 
     def late(path: Path, size: int) -> bytes | None:
         body = read(path, size)
-        monkeypatch.setattr(commit, "_read", read)
+        monkeypatch.setattr(chunks, "_read_record", read)
         array.write_shard(0, {0: frame(0)})
         return body
 
-    monkeypatch.setattr(commit, "_read", late)
+    monkeypatch.setattr(chunks, "_read_record", late)
     assert array.committed()[0]

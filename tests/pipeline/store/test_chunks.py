@@ -15,9 +15,8 @@ from label_stores import SEQUENCE, frame, new_store, scratch_folder
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
-from xdistill.pipeline.store import CorruptLabelsError, LabelReader, commit
-from xdistill.pipeline.store.format import Description, documents, label_document, seal
-from xdistill.pipeline.store.shard import (
+from xdistill.pipeline.store import CorruptLabelsError, LabelReader, chunks
+from xdistill.pipeline.store.chunks import (
     ShardError,
     decode_frame,
     encode_frame,
@@ -27,6 +26,7 @@ from xdistill.pipeline.store.shard import (
     read_chunks,
     shard_path,
 )
+from xdistill.pipeline.store.format import Description, documents, label_document, seal
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 lengths = st.integers(1, 200)
@@ -190,7 +190,7 @@ def test_any_flipped_bit_of_a_chunk_is_seen() -> None:
 def test_histogram_equals_bincount(size: tuple[int, int], values: int, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, values, size).astype(np.uint8)
     labels.ravel()[0] = 255
-    counts = commit.histogram(labels, values=values)
+    counts = chunks.histogram(labels, values=values)
     expected = np.bincount(labels.ravel(), minlength=256)
     assert counts.tolist() == [*expected[:values].tolist(), expected[255]]
 
@@ -198,7 +198,7 @@ def test_histogram_equals_bincount(size: tuple[int, int], values: int, seed: int
 def test_a_commit_chunk_of_another_size(tmp_path: Path) -> None:
     (tmp_path / "c.0").write_bytes(protect(bytes(63 * 8)))
     with pytest.raises(CorruptLabelsError, match="504 bytes, not 512"):
-        commit.read_words(tmp_path, 0)
+        chunks.read_words(tmp_path, 0)
 
 
 def test_documents_in_order_of_creation() -> None:
