@@ -1,4 +1,4 @@
-"""A street's folder: what it was made with, which drives are missing, who may write in it."""
+"""A street's folder: its settings, its missing drives, and the one process that writes in it."""
 
 import fcntl
 import json

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
-from xdistill.pipeline.street.record.rig import IMU_HEIGHT_M
-from xdistill.pipeline.street.world.solids import Floats, rotation
+from xdistill.pipeline.street.record.rig import IMU_HEIGHT_M, Transform
+from xdistill.pipeline.street.world.solids import rotation
 
+Series = Float64[np.ndarray, " times"]
+Rows = Float64[np.ndarray, "times 3"]
 RATE_HZ = 10.0
 FINE_STEPS = 20
 """Integration steps per frame."""
@@ -18,23 +21,23 @@ GRAVITY_M_S2 = 9.81
 class Motion:
     """The inertial unit's path, one row per frame."""
 
-    time: Floats
-    """(N,) seconds."""
-    along: Floats
-    """(N,) arc length on the road's centre line, metres."""
-    position: Floats
-    """(N, 3) world metres."""
-    angles: Floats
-    """(N, 3) roll, pitch, yaw in radians, in KITTI's convention R = Rz(yaw) Ry(pitch) Rx(roll)."""
-    velocity: Floats
-    """(N, 3) world metres / second."""
-    acceleration: Floats
-    """(N, 3) world metres / second^2, without gravity."""
-    rates: Floats
-    """(N, 3) derivatives of the angles, radians / second."""
+    time: Series
+    """Seconds."""
+    along: Series
+    """Arc length on the road's centre line, metres."""
+    position: Rows
+    """World metres."""
+    angles: Rows
+    """Roll, pitch, yaw in radians, in KITTI's convention R = Rz(yaw) Ry(pitch) Rx(roll)."""
+    velocity: Rows
+    """World metres / second."""
+    acceleration: Rows
+    """World metres / second^2, without gravity."""
+    rates: Rows
+    """Derivatives of the angles, radians / second."""
 
-    def pose(self, frame: int) -> Floats:
-        """Inertial unit to world (4, 4), metres."""
+    def pose(self, frame: int) -> Transform:
+        """Inertial unit to world, metres."""
         roll, pitch, yaw = self.angles[frame]
         result = np.eye(4)
         result[:3, :3] = rotation(yaw=yaw, pitch=pitch, roll=roll)
@@ -42,7 +45,7 @@ class Motion:
         return result
 
 
-def speeds(rng: np.random.Generator, time: Floats) -> Floats:
+def speeds(rng: np.random.Generator, time: Series) -> Series:
     """Forward speed over time, metres / second: slow changes within the limits."""
     mean = rng.uniform(SLOWEST_M_S + 2.0, FASTEST_M_S - 2.0)
     speed = np.full_like(time, mean)
@@ -52,12 +55,12 @@ def speeds(rng: np.random.Generator, time: Floats) -> Floats:
     return np.asarray(np.clip(speed, SLOWEST_M_S, FASTEST_M_S))
 
 
-def fine_times(frames: int) -> Floats:
+def fine_times(frames: int) -> Series:
     """Integration times in seconds, with a frame's margin at both ends for the derivatives."""
     return np.arange(-FINE_STEPS, frames * FINE_STEPS) / (FINE_STEPS * RATE_HZ)
 
 
-def swerve(rng: np.random.Generator, along: Floats, *, lane: float, speed: float) -> Floats:
+def swerve(rng: np.random.Generator, along: Series, *, lane: float, speed: float) -> Series:
     """Lateral position over arc length: the lane's centre plus sines, metres.
 
     Periods and accelerations are a driver's, whatever the mean ``speed`` (m/s).
@@ -71,14 +74,16 @@ def swerve(rng: np.random.Generator, along: Floats, *, lane: float, speed: float
     return lateral
 
 
-def ride(rng: np.random.Generator, *, time: Floats, along: Floats, path: Floats) -> Motion:
+def ride(
+    rng: np.random.Generator, *, time: Series, along: Series, path: Float64[np.ndarray, "times 2"]
+) -> Motion:
     """Poses and their derivatives on a path over the ground.
 
     Args:
         rng: Decides pitch, roll and bounce.
-        time: (M,) fine times, seconds.
-        along: (M,) arc length on the centre line, metres.
-        path: (M, 2) world x and y, metres.
+        time: Fine times, seconds.
+        along: Arc length on the centre line, metres.
+        path: World x and y, metres.
     """
     flow = np.gradient(path, time, axis=0)
     yaw = np.unwrap(np.arctan2(flow[:, 1], flow[:, 0]))
@@ -102,7 +107,7 @@ def ride(rng: np.random.Generator, *, time: Floats, along: Floats, path: Floats)
     )
 
 
-def _wobble(rng: np.random.Generator, time: Floats, *, rate: float, amplitude: float) -> Floats:
+def _wobble(rng: np.random.Generator, time: Series, *, rate: float, amplitude: float) -> Series:
     """A sum of sines near a rate in Hz, of about the given amplitude."""
     total = np.zeros_like(time)
     for factor in (0.45, 1.0, 1.7):

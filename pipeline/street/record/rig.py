@@ -7,8 +7,9 @@ transform shows.
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float64
 
-from xdistill.pipeline.street.world.solids import Floats, rotation
+from xdistill.pipeline.street.world.solids import Floats, Triple, rotation
 
 IMU_HEIGHT_M = 0.93
 FOCAL = (0.58, 1.92)
@@ -22,6 +23,9 @@ AXES = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 DECIMALS = 12
 
 
+Transform = Float64[np.ndarray, "4 4"]
+
+
 def _rounded(matrix: Floats) -> Floats:
     """Rounded as in the files, so that the world is rendered with the numbers that are written."""
     return np.array([float(f"{value:.{DECIMALS}e}") for value in matrix.ravel()]).reshape(
@@ -29,7 +33,7 @@ def _rounded(matrix: Floats) -> Floats:
     )
 
 
-def _transform(turn: Floats, shift: tuple[float, float, float]) -> Floats:
+def _transform(turn: Float64[np.ndarray, "3 3"], shift: Triple) -> Transform:
     result = np.eye(4)
     result[:3, :3] = _rounded(turn)
     result[:3, 3] = shift
@@ -45,8 +49,8 @@ RECTIFICATION = _transform(
 )
 
 
-def intrinsics(size: tuple[int, int]) -> Floats:
-    """Intrinsics (3, 3) in pixels of an image of ``size`` (height, width), counting from 0."""
+def intrinsics(size: tuple[int, int]) -> Float64[np.ndarray, "3 3"]:
+    """Intrinsics in pixels of an image of ``size`` (height, width), counting from 0."""
     height, width = size
     return np.array(
         [
@@ -57,8 +61,8 @@ def intrinsics(size: tuple[int, int]) -> Floats:
     )
 
 
-def projections(size: tuple[int, int]) -> Mapping[str, Floats]:
-    """P_rect (3, 4) of each camera, counting pixels from 1."""
+def projections(size: tuple[int, int]) -> Mapping[str, Float64[np.ndarray, "3 4"]]:
+    """P_rect of each camera, counting pixels from 1."""
     matrix = intrinsics(size)
     matrix[:2, 2] += PIXELS_FROM_ONE
     return {
@@ -67,8 +71,8 @@ def projections(size: tuple[int, int]) -> Mapping[str, Floats]:
     }
 
 
-def imu_to_camera() -> Floats:
-    """Transform (4, 4) of the inertial unit to rectified camera 2, metres."""
+def imu_to_camera() -> Transform:
+    """Transform of the inertial unit to rectified camera 2, metres."""
     shift = np.eye(4)
     shift[0, 3] = BASELINES_M["02"]
     return np.asarray(shift @ RECTIFICATION @ VELO_TO_CAM @ IMU_TO_VELO)

@@ -54,7 +54,7 @@ def tiles(solid: Solid, point: Vector, normal: Vector, blur: float) -> Paint:
 
 @compiled
 def facade(solid: Solid, point: Vector, normal: Vector, fine: float, coarse: float) -> Paint:
-    """Wall with rows of windows, a base, a cornice, and a ground floor of its own."""
+    """Wall with rows of windows, a base, a cornice, and at times a different ground floor."""
     if abs(normal[2]) > 0.7:
         return (0.16, 0.155, 0.15), 0.0, 0.0
     seed, z = solid["seed"], point[2]

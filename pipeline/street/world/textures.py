@@ -1,4 +1,4 @@
-"""Numbers of the textures that a solid can carry; ``surfaces`` paints them."""
+"""Numbers of the textures of solids, which ``shade`` hands to painters."""
 
 PLAIN = 0
 """Flat colour with a faint mottle: textureless walls, cloth, skin."""
@@ -9,7 +9,7 @@ TILES = 2
 MASONRY = 3
 """Brick or block wall; params: brick length, brick height, contrast."""
 PLANKS = 4
-"""Fence boards; params: board width, rail share."""
+"""Fence boards; params: board width."""
 FOLIAGE = 5
 """Crown of leaves with gaps."""
 HEDGE = 6
@@ -25,7 +25,7 @@ WHEEL = 11
 BANDED = 12
 """Bus or tram side: paint, a band of windows, a stripe; params: band low, band high, pitch."""
 SIGN = 13
-"""Traffic sign; params: style 0-3."""
+"""Traffic sign; params: style (0 disc, 1 square, 2 board), brightness of the figure."""
 LAMPS = 14
 """Traffic light; params: which lamp is lit (0-2)."""
 GLOW = 16

@@ -54,7 +54,7 @@ def sample(values: NDArray[np.generic], u: Image, v: Image) -> Image:
 
 
 def static_overlap(target: Picture, source: Picture, u: Image, v: Image) -> NDArray[np.bool_]:
-    """Pixels of what does not move, inside the source image."""
+    """Static pixels of the target frame that lie inside the source frame."""
     inside = (u >= 0) & (u <= SIZE[1] - 1) & (v >= 0) & (v <= SIZE[0] - 1)
     moving = target.moving | (sample(source.moving, u, v) > 0)
     return np.asarray(inside & ~moving & (target.depth > 0))
