@@ -107,11 +107,18 @@ def choose_device(name: str | torch.device | None) -> torch.device:
     """The named device; None takes CUDA if available, else the CPU.
 
     Raises:
-        TrainingError: CUDA was asked for and is not available.
+        TrainingError: The name is not a device's, or CUDA is not available.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"{name!r} is not a device",
+            expected="cpu, cuda or cuda:N",
+            remedy="correct the name of the device",
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise TrainingError(
             "no CUDA device is available",

@@ -87,6 +87,7 @@ def test_what_is_no_image_is_refused(image: object, said: str) -> None:
             *("none", "cuda", TrainingError, "CUDA"),
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device"),
         ),
+        ("none", "gpu", TrainingError, "'gpu' is not a device\n  expected: cpu, cuda or cuda:N"),
     ],
 )
 def test_what_cannot_be_loaded_is_refused(
