@@ -1,5 +1,6 @@
-"""The teachers that are known by name, and their published weights."""
+"""The teachers known by name, and their published weights."""
 
+import shlex
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -31,13 +32,13 @@ class TeacherEntry:
     miou: float
     """Claimed mean IoU in percent."""
     miou_on: str
-    """What that was measured on, and how."""
+    """What it was measured on, and how."""
     training_data: str
     """What the weights were trained on."""
     licence: str
     """Terms of the weights."""
     source: str
-    """Where all of this is documented."""
+    """Where this is documented."""
     file: str
     """File name of the weights."""
     address: str
@@ -45,16 +46,16 @@ class TeacherEntry:
     sha256: str | None = None
     """Digest of the weights; None where the publisher gives none."""
     input_note: str | None = None
-    """What ``input_size`` comes to in pixels, where it does not say so itself."""
+    """``input_size`` in pixels, if it does not say so itself."""
     attention_scales: tuple[float, ...] | None = None
-    """Multiples of the network input that an attention head joins; None for weights without."""
+    """Multiples of the network input that an attention head fuses; None without such a head."""
 
 
 def entry(name: str) -> TeacherEntry:
     """Read a teacher's manifest.
 
     Raises:
-        ManifestError: No such teacher, or a manifest with missing or unknown keys.
+        ManifestError: There is no such teacher, or its manifest lacks keys or has unknown ones.
     """
     content = loader.load("teachers", name)
     weights: dict[str, Any] = content.pop("weights", {})
@@ -74,7 +75,7 @@ def entries() -> list[TeacherEntry]:
 
 
 def with_defaults(settings: TeacherSettings, known: TeacherEntry) -> TeacherSettings:
-    """The settings, with the manifest's choice where the user made none."""
+    """Take the manifest's choice where the settings leave it open."""
     return replace(
         settings,
         input_size=settings.input_size or known.input_size,
@@ -83,24 +84,24 @@ def with_defaults(settings: TeacherSettings, known: TeacherEntry) -> TeacherSett
 
 
 def require_head(known: TeacherEntry, keys: Collection[str], *, where: Path) -> None:
-    """Refuse a checkpoint that would be run at other scales than its manifest says.
+    """Refuse a checkpoint that would be run at other scales than the manifest says.
 
     Args:
         known: The manifest.
-        keys: The checkpoint's.
+        keys: Of the checkpoint's tensors.
         where: Its file, named in the message.
 
     Raises:
-        TeacherError: An attention head that the manifest knows nothing of, or none where it
-            gives the scales of one.
+        TeacherError: The checkpoint has an attention head and the manifest no scales for it, or
+            the reverse.
     """
-    # It imports torch, which a list of the teachers need not wait for.
+    # It imports torch, and listing the teachers must not wait for that.
     from xdistill.teachers.weights.published import ATTENTION
 
     has = any(key.startswith(ATTENTION) for key in keys)
     if has == (known.attention_scales is not None):
         return
-    words = {True: "with", False: "without"}
+    words = {True: "has", False: "lacks"}
     others = [
         other
         for other in entries()
@@ -108,26 +109,26 @@ def require_head(known: TeacherEntry, keys: Collection[str], *, where: Path) -> 
     ]
     # Of several, those of the same authors.
     same = [other for other in others if other.source == known.source] or others
-    names = " or ".join(f"--teacher {other.name},{where}" for other in same)
+    names = " or ".join(f"--teacher {shlex.quote(f'{other.name},{where}')}" for other in same)
     raise TeacherError(
-        f"a checkpoint {words[has]} an attention head for {known.name}",
-        expected=f"one {words[not has]}: the head decides at which scales the network is run",
+        f"the checkpoint {words[has]} an attention head, unlike {known.name}",
+        expected=f"one that {words[not has]} it: the head decides at which scales the network runs",
         where=where,
-        remedy=names or "give the checkpoint of this manifest",
+        remedy=f"give {names}" if names else "give the checkpoint of this manifest",
     )
 
 
 def weights_path(known: TeacherEntry) -> Path:
-    """Where the weights belong on this machine, there or not."""
+    """Path of the weights on this machine, whether downloaded or not."""
     if known.address.startswith(PACKAGED_ADDRESS):
         return PACKAGED / known.file
     return cache_folder() / "weights" / known.file
 
 
 def fetch_weights(known: TeacherEntry, *, watch: Watch = unwatched) -> Path:
-    """The weights' file, downloaded if it is not there yet, and checked.
+    """Download the weights unless they are on this machine, and check them.
 
-    Where no digest is published, that of the first file that reads as a checkpoint is recorded
+    If no digest is published, the digest of the first file that reads as a checkpoint is recorded
     beside it and checked from then on.
 
     Args:
@@ -135,14 +136,14 @@ def fetch_weights(known: TeacherEntry, *, watch: Watch = unwatched) -> Path:
         watch: See ``fetch``.
 
     Raises:
-        FetchError: No network, an incomplete download, another digest than expected, or no
-            checkpoint at all.
+        FetchError: There is no network, the download is incomplete, the digest differs, or the file
+            is not a checkpoint.
     """
     target = weights_path(known)
     if known.sha256:
         return fetch(known.address, target, sha256=known.sha256, watch=watch)
     record = target.with_name(f"{target.name}.sha256")
-    # An empty record is one that another process has only begun to write.
+    # An empty record is one that another process has just begun to write.
     recorded = record.read_text("ascii").strip() or None if record.is_file() else None
     path = fetch(known.address, target, sha256=recorded, record=record, watch=watch)
     if recorded is None:
@@ -154,8 +155,8 @@ def fetch_weights(known: TeacherEntry, *, watch: Watch = unwatched) -> Path:
 
 
 def _require_checkpoint(path: Path, address: str) -> None:
-    """Refuse what a server or a network's sign-in page sent instead of the weights."""
-    # It imports torch, which a list of the teachers need not wait for.
+    """Refuse an error or sign-in page that was sent instead of the weights."""
+    # It imports torch, and listing the teachers must not wait for that.
     from xdistill.teachers.weights.checkpoint import read_checkpoint
 
     try:
@@ -163,10 +164,10 @@ def _require_checkpoint(path: Path, address: str) -> None:
     except WeightsError as error:
         reason = str(error).splitlines()[0]
         raise FetchError(
-            f"{path.name} is no checkpoint: it begins with {_beginning(path)!r} ({reason})",
+            f"{path.name} is not a checkpoint: it begins with {_beginning(path)!r} ({reason})",
             expected="a file of tensors as torch.save writes it",
             where=path,
-            remedy=f"delete this file and run again, or put the right one from {address} there",
+            remedy=f"move this file away and run again, or put the right one from {address} there",
         ) from error
 
 

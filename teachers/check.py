@@ -14,14 +14,14 @@ from xdistill.teachers.protocol import Teacher, TeacherError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """What two teachers say of the same frames."""
+    """How far two teachers agree on the same frames."""
 
     frames: int
     """Frames compared."""
     equal: float
     """Share of all pixels with equal labels, 0 to 1."""
     by_class: dict[str, float]
-    """The same among the pixels that the exact teacher gives each class; only where it does."""
+    """The same by class of the exact teacher; classes without pixels are absent."""
     seconds: float
     """Median time of the chosen teacher for a frame, in seconds."""
     exact_seconds: float
@@ -37,19 +37,19 @@ def compare(
     *,
     advance: Callable[[int], object] = lambda count: None,
 ) -> Agreement:
-    """Label every frame with both, turn about, and compare.
+    """Label every frame with both teachers in turn, and compare.
 
-    The first frame of every size is labelled once more before it is timed: engines prepare
-    themselves on it.
+    The first frame of every size is labelled once before it is timed: engines prepare themselves
+    on it.
 
     Args:
-        chosen: The teacher in question.
-        exact: The one that it should agree with.
+        chosen: The teacher to compare.
+        exact: The reference.
         frames: Key and RGB image (height, width, 3) of each frame.
         advance: Called with the number of frames finished, for progress.
 
     Raises:
-        TeacherError: No frames, or one of the teachers fails.
+        TeacherError: There are no frames, or a teacher fails.
     """
     known = np.zeros((len(cityscapes().names) + 1, 2), np.int64)
     times: list[tuple[float, float]] = []
@@ -65,7 +65,12 @@ def compare(
         times.append((seconds, exact_seconds))
         advance(1)
     if not times:
-        raise TeacherError("no frames to compare on", expected="at least one", where="--data")
+        raise TeacherError(
+            "there are no frames to compare",
+            expected="at least one frame",
+            where="--data",
+            remedy="give the folder that holds the KITTI raw data",
+        )
     return _summary(known, times)
 
 

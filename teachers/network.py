@@ -30,29 +30,29 @@ takes a fast GPU, so that two calls prepare while a third one's frames are in th
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """Frames as the network wants them."""
+    """Frames ready for the network."""
 
     inputs: Float[Tensor, "batch 3 height width"]
-    """Resized, normalised, perhaps padded."""
+    """Resized, normalised and, if the network needs it, padded."""
     padding: tuple[int, ...]
     """Pixels to cut off the logits again: left, right, top, bottom."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the packages' warnings: of their own deprecations, and advice on training sizes."""
+    """Silence the packages' warnings: their deprecations, and advice on training sizes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 class Network(ABC):
-    """A segmentation network together with how it wants its frames."""
+    """A segmentation network and the preparation of its frames."""
 
     align_corners: bool
     """Convention of the last resize, to the frame's own size."""
     train_ids: tuple[int, ...] = tuple(range(len(cityscapes().names)))
-    """Train id of each class of the network, 255 for those that have none."""
+    """Train id of each class of the network; 255 for a class without one."""
 
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8], scale: float) -> Prepared:
@@ -98,14 +98,14 @@ class NetworkTeacher:
         self.fingerprint = fingerprint_of(self.record)
 
     def check_size(self, height: int, width: int) -> None:
-        """Find out, without running the network, whether it takes frames of this size.
+        """Refuse frames of a size that the network fails at, without running it.
 
         Args:
             height: Of the frames, in pixels.
             width: Of the frames, in pixels.
 
         Raises:
-            TeacherError: It does not, under these settings.
+            TeacherError: The network does not take this size under these settings.
         """
         blank = np.zeros((height, width, 3), np.uint8)
         for scale in self._scales:
@@ -115,7 +115,8 @@ class NetworkTeacher:
         """Label frames of one size.
 
         Raises:
-            TeacherError: The network cannot run at these frames' size, or memory is too small.
+            TeacherError: The network does not take frames of this size.
+            MemoryShortError: Memory runs out.
         """
         step = len(images) if self._batches else 1
         work = f"the network's pass over {len(images)} frames"
@@ -130,9 +131,9 @@ class NetworkTeacher:
     def _label(
         self, images: Sequence[NDArray[np.uint8]]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        # All scales before any pass: a size that the network refuses is refused before it has run.
+        # All scales before any pass, so that a size is refused before the network has run.
         views = [self._prepared(images, scale) for scale in self._scales]
-        # One call's maps at a time: those of several would need the memory of all.
+        # One call's maps at a time: several would need several times the memory.
         with self._one_pass:
             best, levels = self._pass(views, size=(images[0].shape[0], images[0].shape[1]))
         return self._table[best], levels
@@ -140,7 +141,7 @@ class NetworkTeacher:
     def _pass(
         self, views: Sequence[Prepared], *, size: tuple[int, int]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """The best class of the network's own, and the confidence where it is asked for."""
+        """The best of the network's classes, and the confidence if asked for."""
         scores = self._scores(views, size=size)
         # The same indices as argmax, ties included, in a quarter of its time on a CPU.
         best = scores.max(dim=1).indices.to(torch.uint8).cpu().numpy()
@@ -212,7 +213,7 @@ def slide(
     """Average the logits of overlapping windows; the last window of a row or column moves back.
 
     Args:
-        network: Gives logits at the size of what it is given.
+        network: Gives logits at the size of its input.
         inputs: The whole frame.
         window: Height and width in pixels; a smaller frame is taken whole.
         stride: Vertical and horizontal steps in pixels.

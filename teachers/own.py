@@ -28,36 +28,36 @@ class OwnTeacher:
         self.calls_at_once = int(getattr(teacher, "calls_at_once", 1))
 
     def check_size(self, height: int, width: int) -> None:
-        """Ask the user's teacher, where it has an opinion."""
+        """Ask the user's teacher, if it has such a method."""
         if hasattr(self._teacher, "check_size"):
             self._teacher.check_size(height, width)
 
     def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
-        """The user's labels, of the promised form.
+        """The user's prediction, checked against the frames.
 
         Raises:
-            TeacherError: They are not.
+            TeacherError: A map has another shape or type than its frames need.
         """
         return require_maps(self._teacher.label(images, keys), images, where=self._spec)
 
 
 def load_own(spec: str, **options: object) -> OwnTeacher:
-    """Call a user's factory; whatever it raises itself keeps its traceback.
+    """Call a user's factory; its own exceptions keep their traceback.
 
     Args:
         spec: ``module:factory``; the current folder is searched too.
-        options: Passed on where the factory has a parameter of that name.
+        options: Passed if the factory has a parameter of that name.
 
     Raises:
-        TeacherError: No such module or attribute, not callable, or no teacher came back.
+        TeacherError: The module or function does not exist, or the function returns no teacher.
     """
     factory = _find(spec)
     teacher = factory(**_accepted(factory, options))
     lacking = [name for name in ("record", "fingerprint", "label") if not hasattr(teacher, name)]
     if lacking or not isinstance(teacher.record, Mapping) or not callable(teacher.label):
         raise TeacherError(
-            f"{type(teacher).__name__} without {' and '.join(lacking) or 'a record that maps'}",
-            expected="a teacher: record (mapping), fingerprint (text) and label(images, keys)",
+            f"{type(teacher).__name__} has no {' and no '.join(lacking) or 'mapping for a record'}",
+            expected="a teacher: record (a mapping), fingerprint (text) and label(images, keys)",
             where=spec,
             remedy="see xdistill.teachers.protocol.Teacher; fingerprint_of(record) makes one",
         )
@@ -72,19 +72,19 @@ def _find(spec: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A missing import inside the user's module is theirs to see, traceback and all.
+        # An import that fails inside the user's module keeps its traceback.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise TeacherError(
-            f"no module {error.name!r}",
-            expected="module:factory with an importable module",
+            f"the module {error.name!r} was not found",
+            expected="module:factory, with a module that can be imported",
             where=spec,
-            remedy="install it, or start in the folder that holds it; check the spelling",
+            remedy="check the spelling, install the module, or start in the folder that holds it",
         ) from None
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise TeacherError(
-            f"nothing to call named {attribute!r}" if factory is None else f"{factory!r}",
+            f"{attribute!r} is {'not defined' if factory is None else 'not callable'}",
             expected=f"a function of {module_name} that returns a teacher",
             where=spec,
             remedy=f"define it in {module.__file__}",

@@ -1,4 +1,4 @@
-"""Labels that exist already: a folder of PNG files, one per frame."""
+"""Existing labels: a folder of PNG files, one per frame."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -21,7 +21,7 @@ from xdistill.teachers.settings import Ids
 
 GREY, PALETTE = 0, 3
 LAYOUT = "*/*/image_0[23]/*.png"
-"""Where label maps lie; a folder without any is a mistyped one."""
+"""Where label maps lie; a folder without any is probably mistyped."""
 LABEL_IDS = 34
 """Cityscapes label ids run from 0 to 33."""
 
@@ -32,8 +32,8 @@ class PngTeacher:
     def __init__(self, folder: Path, *, ids: Ids = "train") -> None:
         if not folder.is_dir() or next(folder.glob(LAYOUT), None) is None:
             raise TeacherError(
-                f"no label maps in {folder}" if folder.is_dir() else f"no folder {folder}",
-                expected="a folder of label maps, <date>/<drive>/image_02/<10 digits>.png",
+                f"the folder {'holds no label maps' if folder.is_dir() else 'does not exist'}",
+                expected="label maps as <date>/<drive>/image_02/<10 digits>.png",
                 where=folder.absolute(),
                 remedy="correct the path after png:",
             )
@@ -52,11 +52,11 @@ class PngTeacher:
         """Accept any size: each frame's label map is compared with its frame."""
 
     def label(self, images: Sequence[NDArray[np.uint8]], keys: Sequence[str]) -> Prediction:
-        """Read the label map of every frame; the images only tell the expected size.
+        """Read the label map of every frame; the images only give the expected size.
 
         Raises:
-            FrameLabelError: A file that is missing, broken, of another size or form, or holds
-                ids that are none.
+            FrameLabelError: A label map is missing, damaged, of another size or form, or holds
+                numbers that are not ids.
         """
         maps = [
             read_label_map(
@@ -80,14 +80,14 @@ def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> 
         size: Height and width that it must have, in pixels.
 
     Raises:
-        FrameLabelError: It is missing, broken, of another size or form, or holds ids that are
-            none.
+        FrameLabelError: It is missing, damaged, of another size or form, or holds numbers that
+            are not ids.
     """
     try:
         found = read_ids(path.read_bytes())
     except FileNotFoundError:
         raise FrameLabelError(
-            "no label map for this frame", key=key, where=path, remedy="add the file"
+            "the frame has no label map", key=key, where=path, remedy="add the file"
         ) from None
     except (OSError, ValueError) as error:
         reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
@@ -100,7 +100,7 @@ def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> 
         ) from error
     if found.shape != size:
         raise FrameLabelError(
-            f"label map of {found.shape[1]}x{found.shape[0]}",
+            f"the label map is {found.shape[1]}x{found.shape[0]}",
             key=key,
             expected=f"the frame's own size, {size[1]}x{size[0]}",
             where=path,
@@ -115,18 +115,18 @@ def _train_ids(found: NDArray[np.uint8], *, key: str, ids: Ids, where: Path) -> 
         named = ", ".join(map(str, np.unique(found[converted < 0])))
         expected = f"0-{LABEL_IDS - 1}" if ids == "label" else "0-18"
         raise FrameLabelError(
-            f"ids {named} in the label map",
+            f"the label map holds ids {named}",
             key=key,
-            expected=f"{ids} ids {expected}, or {IGNORE_INDEX} for none",
+            expected=f"{ids} ids {expected}, or {IGNORE_INDEX} (ignore)",
             where=where,
-            remedy="correct the ids" if ids == "label" else "Cityscapes label ids need --ids label",
+            remedy="correct the ids" if ids == "label" else "add --ids label if they are label ids",
         )
     return converted.astype(np.uint8)
 
 
 @cache
 def id_table(ids: Ids) -> NDArray[np.int16]:
-    """Look-up table (256,) from a PNG's ids to train ids or 255; -1 marks what is no id."""
+    """Look-up table (256,) from ids to train ids or 255; -1 marks numbers that are not ids."""
     table = np.full(256, -1, np.int16)
     table[IGNORE_INDEX] = IGNORE_INDEX
     if ids == "label":

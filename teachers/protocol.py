@@ -16,11 +16,11 @@ Record: TypeAlias = Mapping[str, Any]
 
 
 class TeacherError(XDistillError, ValueError):
-    """A teacher that cannot be had, or that breaks the protocol: nothing was labelled."""
+    """A teacher that is not usable or breaks the protocol; nothing was labelled."""
 
 
 class FrameLabelError(XDistillError, ValueError):
-    """Labels that cannot be had for one frame; the other frames are not concerned."""
+    """One frame could not be labelled; the other frames are unaffected."""
 
     def __init__(self, found: str, *, key: str | None = None, **context: Any) -> None:
         super().__init__(found, **context)
@@ -29,12 +29,12 @@ class FrameLabelError(XDistillError, ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What a teacher says of a batch of frames of one size."""
+    """A teacher's answer for a batch of frames of one size."""
 
     classes: NDArray[np.uint8]
-    """Train ids 0-18, or 255 where there is none; (batch, height, width)."""
+    """Train ids 0-18, 255 = ignore; (batch, height, width)."""
     confidence: NDArray[np.uint8] | None = None
-    """Levels 0-15 of the top probability, 255 = none; (batch, height, width); None if not asked."""
+    """Levels 0-15 of the top probability, 255 = none, (batch, height, width); None unless asked."""
 
 
 @runtime_checkable
@@ -73,7 +73,7 @@ class Teacher(Protocol):
                 (``2011_09_26/2011_09_26_drive_0013_sync/image_02/0000000050``).
 
         Raises:
-            FrameLabelError: One frame's labels cannot be had; its ``key`` names the frame.
+            FrameLabelError: One frame could not be labelled; ``key`` names it.
             TeacherError: No frame can be labelled.
         """
 
@@ -82,13 +82,13 @@ def fingerprint_of(record: Record) -> str:
     """The sha256 of a record in canonical JSON (sorted keys, no spaces, ASCII), hexadecimal.
 
     Raises:
-        TeacherError: The record holds something that JSON cannot.
+        TeacherError: The record holds something that is not JSON.
     """
     try:
         text = canonical_json(record)
     except (TypeError, ValueError) as error:
         raise TeacherError(
-            f"a teacher's record that is no JSON: {error}",
+            f"the teacher's record is not JSON: {error}",
             expected="strings, numbers, lists, mappings and None",
             remedy="convert arrays, paths and the like to strings",
         ) from error
@@ -96,16 +96,16 @@ def fingerprint_of(record: Record) -> str:
 
 
 def canonical_json(content: Any) -> str:
-    """One text for one content, whatever the order of its keys."""
+    """The same text for equal content, in whichever order its keys come."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def plain(content: Any) -> Any:
-    """A config's part as plain JSON; what is none (a function, a class) by its text."""
+def as_json(content: Any) -> Any:
+    """The content as JSON; anything that JSON lacks (a function, a class) becomes its repr."""
     if isinstance(content, Mapping):
-        return {str(key): plain(value) for key, value in content.items()}
+        return {str(key): as_json(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [plain(value) for value in content]
+        return [as_json(value) for value in content]
     known = content is None or isinstance(content, (str, int, float, bool))
     return content if known else repr(content)
 
@@ -121,7 +121,7 @@ def require_maps(
         where: The teacher, named in the message.
 
     Raises:
-        TeacherError: Wrong type, shape or dtype, or ids that are no train ids.
+        TeacherError: A map has another shape or type than its frames need.
     """
     expected = (len(images), *images[0].shape[:2])
     maps = {"classes": getattr(prediction, "classes", None)}
@@ -131,7 +131,7 @@ def require_maps(
         shape, dtype = getattr(found, "shape", None), getattr(found, "dtype", None)
         if shape != expected or dtype != np.uint8:
             raise TeacherError(
-                f"{name} of shape {shape} and type {dtype or type(found).__name__}",
+                f"{name} has shape {shape} and type {dtype or type(found).__name__}",
                 expected=f"uint8 of shape {expected}: frames, height, width",
                 where=where,
                 remedy="return Prediction(classes=...) at the frames' own size",

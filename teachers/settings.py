@@ -1,4 +1,4 @@
-"""Choices at labelling time: they decide the labels, so they are part of the fingerprint."""
+"""How a network is run: this decides the labels, so it is part of the fingerprint."""
 
 import re
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ CONFIG = "config"
 ENGINES = ("exact", "fused", "bf16", "fp16", "compile", "onnx")
 """How the network is run; the first is the default and gives the reference labels."""
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 1 << 14
-"""Sides of inputs and windows; networks reduce theirs 32 times and fail below, or see nothing."""
+"""Bounds of an input's or a window's side: networks shrink it 32 times, and fail below."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TeacherSettings:
-    """How a network is run over the frames; None takes what its manifest or config says."""
+    """How a network is run; None takes the choice of its manifest or config."""
 
     input_size: str | None = None
     """Network input: ``native``, ``config``, a longer side in pixels (``2048``), or ``WxH``."""
@@ -31,7 +31,7 @@ class TeacherSettings:
     scales: tuple[float, ...] | None = None
     """Average the probabilities over these multiples of the network input."""
     confidence: bool = False
-    """Also give the top probability's level; does not change the labels."""
+    """Also give the level of the top probability; does not change the labels."""
 
     def __post_init__(self) -> None:
         if self.input_size not in (None, NATIVE, CONFIG):
@@ -40,7 +40,7 @@ class TeacherSettings:
             parse_size(str(self.window), option="--window")
         if self.engine not in ENGINES:
             raise TeacherError(
-                f"engine {self.engine!r}",
+                f"the engine {self.engine!r} does not exist",
                 expected=f"one of {', '.join(ENGINES)}",
                 where="--engine",
             )
@@ -48,7 +48,7 @@ class TeacherSettings:
             self.scales and all(0.1 <= scale <= 4.0 for scale in self.scales)
         ):
             raise TeacherError(
-                f"scales {self.scales}",
+                f"the scales {self.scales} are not usable",
                 expected="at least one factor, each from 0.1 to 4",
                 where="--scales",
             )
@@ -58,13 +58,13 @@ def parse_size(text: str, *, option: str) -> tuple[int, int | None]:
     """Read ``2048`` as (2048, None) and ``1024x320`` as (1024, 320): width, height in pixels.
 
     Raises:
-        TeacherError: Neither form, or a side that is absurdly short or long.
+        TeacherError: The text has neither form, or a side is out of range.
     """
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     sides = [int(side) for side in match.groups() if side] if match else []
     if not sides or not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in sides):
         raise TeacherError(
-            f"size {text!r}",
+            f"{text!r} is not a usable size",
             expected=f"pixels as 2048 or 1024x320 (width x height), "
             f"{MIN_SIDE_PX} to {MAX_SIDE_PX} a side",
             where=option,

@@ -1,4 +1,4 @@
-"""``xd-pipeline teachers``: which teachers there are, their weights, and how far engines agree."""
+"""``xd-pipeline teachers``: the known teachers, their weights, and how far engines agree."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ def teachers(ctx: click.Context) -> None:
 @teachers.command("list", cls=console.Command)
 @console.examples("xd-pipeline teachers list")
 def list_teachers() -> None:
-    """Say which teachers are known by name, and whether their weights are here."""
+    """List the teachers known by name, and whether their weights are on this machine."""
     from xdistill.teachers.catalogue import entries
 
     for known in entries():
@@ -51,9 +51,9 @@ def _entry_text(known: "TeacherEntry") -> str:
         "trained on": known.training_data,
         "network input": _input_text(known),
         "licence": known.licence,
-        "sha256": known.sha256 or "not published; that of the first readable file is recorded",
+        "sha256": known.sha256 or "not published; recorded from the first readable file",
         "address": known.address,
-        "weights": f"{path} ({'here' if path.is_file() else 'not fetched yet'})",
+        "weights": f"{path} ({'on this machine' if path.is_file() else 'not fetched yet'})",
         "source": known.source,
     }
     return "\n".join([known.name, *(f"  {name:<14}{text}" for name, text in rows.items())])
@@ -69,7 +69,7 @@ def _input_text(known: "TeacherEntry") -> str:
 @click.argument("name")
 @console.examples("xd-pipeline teachers fetch ocrnet-hr48")
 def fetch(name: str) -> None:
-    """Download a teacher's weights; goes on where an interrupted download stopped."""
+    """Download a teacher's weights; an interrupted download is resumed."""
     from xdistill.teachers.catalogue import entry, fetch_weights
 
     path = fetch_weights(entry(name), watch=_bar)
@@ -79,7 +79,7 @@ def fetch(name: str) -> None:
 
 @contextmanager
 def _bar(done: int, total: int | None) -> Iterator[Advance]:
-    """Shows a download from where it goes on."""
+    """Show a download, from where it resumes."""
     with progress(total=total, unit="B", done=done) as bar:
         yield bar.update
 
@@ -92,7 +92,7 @@ def _bar(done: int, total: int | None) -> Iterator[Advance]:
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="Frames to compare on, spread over everything found.",
+    help="Frames to compare, spread over all frames found.",
 )
 @teacher_settings
 @console.examples(
@@ -100,7 +100,7 @@ def _bar(done: int, total: int | None) -> Iterator[Advance]:
     "xd-pipeline teachers check pidnet-s --engine bf16 --frames 50",
 )
 def check(name: str, data: Path, frames: int, **options: Any) -> None:
-    """Run frames through the chosen engine and the exact one, and compare their labels."""
+    """Label frames with the chosen engine and the exact one, and compare the labels."""
     from dataclasses import replace
 
     from xdistill.pipeline.kitti.frames import find_frames, image_path

@@ -58,13 +58,10 @@ def _own_teacher(store: Path) -> str:
     from xdistill.pipeline.store import LabelStore, LabelStoreError
 
     try:
-        record = LabelStore.open(store).teacher
+        flags = LabelStore.open(store).teacher_flags
     except LabelStoreError:
-        record = {}
-    if record.get("kind") != "png":
-        return "with the store's own teacher (--teacher and its options, as given to segment)"
-    ids = "" if record["ids"] == "train" else f" --ids {record['ids']}"
-    return f"--teacher png:{record['folder']}{ids}"
+        flags = None
+    return flags or "with the store's own teacher (--teacher and its options, as given to segment)"
 
 
 def _verify(store: Path) -> "VerifyReport":

@@ -1,5 +1,6 @@
 """The label store as a whole: its teacher, its sequences and their arrays."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -88,6 +89,15 @@ class LabelStore:
     def teacher(self) -> Mapping[str, Any]:
         """The record of the teacher that made the labels."""
         return dict(self._attributes["teacher"])
+
+    @property
+    def teacher_flags(self) -> str | None:
+        """The flags that name this teacher to a command; None if its record does not hold them."""
+        record = self.teacher
+        if record.get("kind") != "png" or "folder" not in record:
+            return None
+        ids = " --ids label" if record.get("ids") == "label" else ""
+        return f"--teacher {shlex.quote('png:' + str(record['folder']))}{ids}"
 
     @property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""How a network is run: exactly, or faster at the price of a few other labels."""
+"""How a network is run: exactly, or faster with a few other labels."""
 
 import importlib.util
 import tempfile
@@ -29,13 +29,13 @@ def torch_device(name: str) -> torch.device:
     """The device of that name.
 
     Raises:
-        TeacherError: No such device on this machine.
+        TeacherError: This machine has no such device.
     """
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise TeacherError(
-            f"device {name!r}: {str(error).splitlines()[0]}",
+            f"the device {name!r} is not available: {str(error).splitlines()[0]}",
             expected="cpu, cuda or cuda:N of this machine",
             where="--device",
         ) from error
@@ -45,9 +45,9 @@ def make_engine(name: str, network: nn.Module, device: torch.device) -> Run:
     """Ready a network to be run by one of settings.ENGINES.
 
     Args:
-        name: ``exact``: as it is, in float32. ``fused``: normalisation folded, levels of a head
-            convolved apart, channels last. ``bf16``, ``fp16``: that, and mixed precision.
-            ``compile``: bf16 through torch.compile. ``onnx``: the fused network by ONNX Runtime.
+        name: ``exact``: unchanged, in float32. ``fused``: normalisation folded, a head's levels
+            convolved apart, channels last. ``bf16``, ``fp16``: fused, in mixed precision.
+            ``compile``: bf16 through torch.compile. ``onnx``: the fused network in ONNX Runtime.
         network: In eval mode, on ``device``; gives logits at the size of its input.
         device: Where it runs.
 
@@ -56,10 +56,10 @@ def make_engine(name: str, network: nn.Module, device: torch.device) -> Run:
     """
     if name in ("fp16", "compile") and device.type != "cuda":
         raise TeacherError(
-            f"engine {name} on {device.type}",
+            f"the engine {name} does not run on {device.type}",
             expected="a CUDA device",
             where="--engine",
-            remedy="--device cuda, or --engine onnx, the fastest on a CPU",
+            remedy="give --device cuda, or --engine onnx, the fastest on a CPU",
         )
     if name == "exact":
         return network
@@ -76,17 +76,17 @@ def make_engine(name: str, network: nn.Module, device: torch.device) -> Run:
 
 
 def describe_engine(name: str) -> str:
-    """The engine as it belongs into a teacher's record, with what else decides its labels."""
+    """The engine as a teacher's record holds it, with the version that decides its labels."""
     if name != "onnx":
         return name
     try:
         return f"onnx {version('onnxruntime')}"
-    except PackageNotFoundError:  # The same module, published for CUDA under another name.
+    except PackageNotFoundError:  # Published for CUDA under another name.
         return f"onnx {version('onnxruntime-gpu')}"
 
 
 def channels_last(network: nn.Module) -> Run:
-    """Hands the inputs over in the layout of the folded weights."""
+    """Pass the inputs in the layout of the folded weights."""
 
     def run(inputs: Tensor) -> Tensor:
         logits: Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
@@ -96,7 +96,7 @@ def channels_last(network: nn.Module) -> Run:
 
 
 def mixed(engine: Run, device: torch.device, precision: torch.dtype) -> Run:
-    """Runs an engine under autocast; the logits come back in float32."""
+    """Run an engine under autocast; the logits are float32 again."""
 
     def run(inputs: Tensor) -> Tensor:
         with torch.autocast(device.type, dtype=precision):
@@ -106,7 +106,7 @@ def mixed(engine: Run, device: torch.device, precision: torch.dtype) -> Run:
 
 
 class OnnxEngine:
-    """ONNX Runtime, one session for each size of input."""
+    """ONNX Runtime, with one session for each size of input."""
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         for package in ("onnxruntime", "onnx"):
@@ -125,7 +125,7 @@ class OnnxEngine:
     def __call__(
         self, inputs: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes height width"]:
-        """Logits; the first frame of a size waits for the network to be exported."""
+        """Logits; the first frame of a size waits until the network is exported."""
         shape = tuple(inputs.shape)
         if shape not in self._sessions:
             self._sessions[shape] = self._session(inputs)
@@ -144,11 +144,11 @@ class OnnxEngine:
                 return onnxruntime.InferenceSession(content, options, providers=[self._provider])
         except XDistillError:
             raise
-        # Its exceptions have no base class of their own.
+        # Its exceptions have no common base class.
         except Exception as error:
             said = f"{type(error).__name__}: {error}".splitlines()[0]
             raise TeacherError(
-                f"a network that ONNX Runtime refuses: {said}",
+                f"ONNX Runtime refuses the network: {said}",
                 expected=f"operators that ONNX Runtime has on {self._device.type}",
                 where="--engine onnx",
                 remedy="use --engine exact",
@@ -161,23 +161,23 @@ def _provider(device: torch.device) -> str:
     wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device.type, "")
     if wanted not in onnxruntime.get_available_providers():
         raise TeacherError(
-            f"engine onnx on {device.type}",
-            expected="a device of the installed onnxruntime: "
+            f"the engine onnx does not run on {device.type}",
+            expected="a provider of the installed onnxruntime: "
             + ", ".join(onnxruntime.get_available_providers()),
             where="--engine",
-            remedy="--device cpu, or install onnxruntime-gpu",
+            remedy="give --device cpu, or install onnxruntime-gpu",
         )
     return wanted
 
 
 def export(network: nn.Module, inputs: Tensor) -> bytes:
-    """The network as ONNX for inputs of this one shape.
+    """Export the network as ONNX, for inputs of this shape alone.
 
     Raises:
-        TeacherError: It has an operator that ONNX lacks.
+        TeacherError: The network has an operator that ONNX lacks.
     """
-    # The tracing exporter is deprecated, yet needs no further package and takes a tenth of the
-    # other one's time; sizes that it bakes in as constants are meant to be constant.
+    # The tracing exporter is deprecated, yet needs no further package and a tenth of the time;
+    # the sizes that it turns into constants are constant here.
     # Tensors made in inference mode cannot be traced.
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -192,7 +192,7 @@ def export(network: nn.Module, inputs: Tensor) -> bytes:
             torch.onnx.export(network, (example,), path, dynamo=False, opset_version=ONNX_OPSET)
         except torch.onnx.OnnxExporterError as error:
             raise TeacherError(
-                f"a network that cannot be exported: {str(error).splitlines()[0]}",
+                f"the network cannot be exported: {str(error).splitlines()[0]}",
                 expected="operators that ONNX knows",
                 where="--engine onnx",
                 remedy="use --engine exact or fused",

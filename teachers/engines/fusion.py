@@ -1,6 +1,4 @@
-"""Fewer operations for the same logits: normalisation folded into the convolutions that it really
-follows, and a head's levels convolved apart.
-"""
+"""Fewer operations for the same logits: normalisation folded into convolutions, levels apart."""
 
 import copy
 from collections import Counter
@@ -18,11 +16,11 @@ TOLERANCE = 1e-3
 
 
 def fuse(network: nn.Module, example: Tensor) -> nn.Module:
-    """A copy of the network with every batch normalisation folded that follows a convolution, and
-    with heads that convolve their levels apart (``levels.keep_apart``).
+    """Copy a network, fold each batch normalisation into the convolution before it, and let heads
+    convolve their levels apart (``levels.keep_apart``).
 
-    Which normalisations do is seen from a run, not from the order of declaration: some blocks
-    normalise before they convolve.
+    A run shows which normalisations follow a convolution; the order of declaration does not, as
+    some blocks normalise before they convolve.
 
     Args:
         network: In eval mode; not changed.
@@ -31,8 +29,8 @@ def fuse(network: nn.Module, example: Tensor) -> nn.Module:
     Raises:
         TeacherError: The folded network gives other logits.
     """
-    # All of it: a wrapper that was made around a network in eval mode is itself in training mode,
-    # and the exporter to ONNX would leave its parts so.
+    # Eval mode for all of it: a wrapper around a network in eval mode is itself in training mode,
+    # and the exporter to ONNX would leave its parts in that mode.
     fused = copy.deepcopy(network).eval()
     before = fused(example)
     for convolution, normalisation in _pairs(fused, example):
@@ -43,7 +41,7 @@ def fuse(network: nn.Module, example: Tensor) -> nn.Module:
     change = float((after - before).abs().max() / before.abs().max().clamp(min=1e-12))
     if not change <= TOLERANCE:
         raise TeacherError(
-            f"logits change by {change:.2g} of their range when the network is folded",
+            f"folding the network changes its logits by {change:.2g} of their range",
             expected=f"at most {TOLERANCE}",
             where="--engine",
             remedy="use --engine exact",
@@ -52,12 +50,12 @@ def fuse(network: nn.Module, example: Tensor) -> nn.Module:
 
 
 def _pairs(network: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, Any]]:
-    """Convolutions and the one normalisation whose input is always exactly their output."""
+    """Pairs of a convolution and the one normalisation whose input is always exactly its output."""
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
     seen: set[tuple[nn.Conv2d | None, Any]] = set()
 
     def remember(module: Any, _: object, output: Tensor) -> None:
-        # The tensor is held on to, so that no other one takes its identity.
+        # Holding the tensor keeps its identity from another one.
         made[id(output)] = module, output
 
     def look_up(module: Any, inputs: tuple[Tensor, ...]) -> None:
@@ -95,7 +93,7 @@ def _fold(convolution: nn.Conv2d, normalisation: Any) -> None:
 
 
 def _replace(network: nn.Module, normalisation: nn.Module) -> None:
-    """Put an identity everywhere the folded normalisation stood."""
+    """Replace the folded normalisation by an identity wherever it is used."""
     for module in network.modules():
         for name, child in module.named_children():
             if child is normalisation:
@@ -103,7 +101,7 @@ def _replace(network: nn.Module, normalisation: nn.Module) -> None:
 
 
 def fold_on(network: nn.Module, device: torch.device) -> nn.Module:
-    """The folded network in the memory layout that convolutions run fastest in."""
+    """Fold a network, in the memory layout in which convolutions run fastest."""
     generator = torch.Generator().manual_seed(0)
     example = torch.randn((1, 3, 128, 128), generator=generator).to(device)
     with torch.no_grad():

@@ -1,8 +1,8 @@
-"""A head's first convolution over levels that it resizes and joins, at each level's own resolution.
+"""A head's first convolution over joined levels, done at each level's own resolution.
 
 A head on an HRNet resizes every level to the finest one, joins them and convolves. Resizing is
-linear and mixes no channels, so it may come after the channels have been mixed, where there are
-fewer pixels: the same sums in another order, for a fraction of the multiplications. Of OCRNet's
+linear and mixes no channels, so channels may be mixed before it, where there are fewer pixels: the
+same sums in another order, for a fraction of the multiplications. Of OCRNet's
 3x3 convolution over 720 channels only the 144 of the two finest levels stay at full resolution.
 """
 
@@ -20,8 +20,8 @@ Level = Float[Tensor, "batch _ _ _"]
 Joined = Float[Tensor, "batch channels height width"]
 
 WORTH = 2
-"""A level is kept apart where that takes fewer multiplications by this factor: they are spread
-over more and smaller products, which run slower.
+"""A level is kept apart if that saves this factor of multiplications: they are spread over more
+and smaller products, which run slower.
 """
 
 
@@ -50,10 +50,10 @@ def keep_apart(network: nn.Module, example: Tensor) -> None:
 
 
 def _reader(head: Any) -> Any:
-    """What holds the only convolution over the joined levels of a head, as ``conv``, or None."""
+    """The module whose ``conv`` is the only one to read a head's joined levels, or None."""
     if getattr(head, "input_transform", None) != "resize_concat":
         return None
-    # By name, as mmsegmentation need not be there; its forward must be the one that is known.
+    # By name, as mmsegmentation may be absent; only these heads are known to read them once.
     name = type(head).__name__
     if name == "OCRHead":
         owner = head.bottleneck
@@ -69,14 +69,14 @@ def _reader(head: Any) -> Any:
 
 
 def _watch(head: Any, join: Any, channels: dict[int, list[int]], inputs: Sequence[Level]) -> Joined:
-    """Join as before, and note how many channels each level has."""
+    """Join as before, and record how many channels each level has."""
     channels[id(head)] = [inputs[index].shape[1] for index in head.in_index]
     joined: Joined = join(inputs)
     return joined
 
 
 def _chosen(indices: Sequence[int], inputs: Sequence[Level]) -> list[Level]:
-    """The levels that a head reads, neither resized nor joined."""
+    """The levels that a head reads, not resized and not joined."""
     return [inputs[index] for index in indices]
 
 
@@ -104,7 +104,7 @@ class LevelConvolution(nn.Module):
         self.apart = _frozen([p.permute(2, 3, 0, 1).reshape(-1, p.shape[1], 1, 1) for p in parts])
 
     def forward(self, levels: Sequence[Level]) -> Joined:
-        """What the convolution gives over the joined levels, at the first level's size."""
+        """The convolution of the joined levels, at the first level's size."""
         height, width = levels[0].shape[2:]
         together = [
             index for index, level in enumerate(levels) if not self._is_worth(level, height, width)
@@ -130,7 +130,7 @@ class LevelConvolution(nn.Module):
         )
 
     def _is_worth(self, level: Level, height: int, width: int) -> bool:
-        """Whether to mix the channels of a level before it is resized to height and width."""
+        """Whether to mix the channels of a level before resizing it to height and width."""
         channels, low, narrow = level.shape[1:]
         taps = self.side**2
         direct = taps * channels * height * width
@@ -164,7 +164,7 @@ class LevelConvolution(nn.Module):
         return (columns @ by_column).permute(0, 3, 1, 2)
 
     def _taps(self, length: int, target: int, *, like: Tensor) -> Float[Tensor, "target side n"]:
-        """For each place and tap, the weights of the pixels that the tap sees once resized."""
+        """For each position and tap, the weights of the pixels under the tap once resized."""
         ones = torch.eye(length, dtype=like.dtype, device=like.device)[None]
         resize = F.interpolate(ones, size=target, mode="linear", align_corners=self.align_corners)
         padded = F.pad(resize[0].T, (0, 0, self.side // 2, self.side // 2))

@@ -1,4 +1,4 @@
-"""A transformers model prepared and read by its own image processor."""
+"""A transformers model with its image processor, and its classes as train ids."""
 
 import hashlib
 import re
@@ -14,45 +14,45 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
+from xdistill.manifests.weights import listed
 from xdistill.teachers.engines.engine import Run
 from xdistill.teachers.network import Network, Prepared, quiet
-from xdistill.teachers.protocol import Record, TeacherError, canonical_json, plain
+from xdistill.teachers.protocol import Record, TeacherError, as_json, canonical_json
 from xdistill.teachers.settings import CONFIG, NATIVE, TeacherSettings, parse_size
 
 ORIGIN = ("_name_or_path", "transformers_version")
-"""Keys of a config that tell where it came from and decide no label."""
+"""Keys of a config that say where it came from and decide no label."""
 MAX_CLASSES = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassMap:
-    """What becomes of a model's classes."""
+    """A model's classes as Cityscapes train ids."""
 
     train_ids: tuple[int, ...]
-    """Train id of each class of the model, 255 for those that have none."""
+    """Train id of each class of the model; 255 for a class without one."""
     unmapped: tuple[str, ...]
-    """Names of the classes that become ignore."""
+    """Names of the classes without a train id."""
 
 
 def map_classes(names: Sequence[str], *, where: str) -> ClassMap:
-    """Match names; of ``car, auto`` either half may match, ``Traffic_Light`` is traffic light.
+    """Match classes by name: either half of ``car, auto``; ``Traffic_Light`` is traffic light.
 
     Args:
         names: The model's classes, in the order of its scores.
         where: The model, named in the message.
 
     Raises:
-        TeacherError: No class matches, or there are more than 256.
+        TeacherError: No class matches, or the model has more than 256.
     """
     known = {name: train_id for train_id, name in enumerate(cityscapes().names)}
     train_ids = tuple(_match(name, known) for name in names)
     if set(train_ids) <= {IGNORE_INDEX} or len(names) > MAX_CLASSES:
         raise TeacherError(
-            f"{len(names)} classes: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}",
-            expected=f"at most {MAX_CLASSES}, some of them named as in Cityscapes: "
-            + ", ".join(known),
+            f"the model has {len(names)} classes: " + listed(names, most=8),
+            expected=f"at most {MAX_CLASSES}, some named as in Cityscapes: " + ", ".join(known),
             where=where,
-            remedy="give the model's config an id2label with the classes' names",
+            remedy="add an id2label with the classes' names to the model's config",
         )
     lost = (name for name, i in zip(names, train_ids, strict=True) if i == IGNORE_INDEX)
     return ClassMap(train_ids=train_ids, unmapped=tuple(lost))
@@ -64,7 +64,7 @@ def _match(name: str, known: dict[str, int]) -> int:
 
 
 class Scores(nn.Module):
-    """A model's class scores at its own resolution, by its processor's own rule."""
+    """A model's class scores at its own resolution, by its processor's rule."""
 
     task: Tensor | None
 
@@ -78,7 +78,7 @@ class Scores(nn.Module):
     def forward(
         self, inputs: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes rows columns"]:
-        """Logits; for models of masks the sum over masks of class probability times mask."""
+        """Logits; for models that predict masks, the sum of class probability times mask."""
         extra = {}
         if self.task is not None:
             extra["task_inputs"] = self.task.expand(inputs.shape[0], -1)
@@ -90,7 +90,7 @@ class Scores(nn.Module):
 
 
 class HfNetwork(Network):
-    """Frames and scores of a transformers model."""
+    """Prepares frames and predicts class scores with a transformers model."""
 
     align_corners = False
 
@@ -104,16 +104,16 @@ class HfNetwork(Network):
         self.train_ids = classes.train_ids
 
     def record(self) -> Record:
-        """Everything about this network but its weights that decides the labels."""
+        """Everything that decides the labels, except the weights."""
         model, processor = self._scores.model, self._scores.processor
         config = {k: v for k, v in model.config.to_dict().items() if k not in ORIGIN}
-        content = canonical_json(plain(config))
+        content = canonical_json(as_json(config))
         return {
             "kind": "hf",
             "architecture": type(model).__name__,
             "config_sha256": hashlib.sha256(content.encode("ascii")).hexdigest(),
             "input_size": self._input_size,
-            "preprocessing": plain(processor.to_dict()),
+            "preprocessing": as_json(processor.to_dict()),
             "train_ids": list(self._classes.train_ids),
             "unmapped": list(self._classes.unmapped),
             "versions": {
@@ -160,7 +160,7 @@ class HfNetwork(Network):
     def probabilities(
         self, logits: Float[Tensor, "batch classes height width"]
     ) -> Float[Tensor, "batch classes height width"]:
-        """Softmax of logits; scores of masks are shares already, up to their sum."""
+        """Softmax of logits; scores from masks are only divided by their sum."""
         if not self._scores.masks:
             return super().probabilities(logits)
         return logits / logits.sum(dim=1, keepdim=True).clamp(min=torch.finfo(logits.dtype).tiny)

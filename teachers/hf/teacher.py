@@ -1,6 +1,7 @@
 """Semantic-segmentation models of Hugging Face transformers as teachers."""
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.settings import TeacherSettings
 
 FILES = ("*.json", "*.txt", "*.safetensors")
-"""What is fetched and read: data alone, no pickle."""
+"""What is downloaded and read: data alone, no pickle."""
 
 
 def load_hf(name: str, *, device: str, settings: TeacherSettings) -> NetworkTeacher:
@@ -32,22 +33,25 @@ def load_hf(name: str, *, device: str, settings: TeacherSettings) -> NetworkTeac
         settings: How it is run; ``input_size`` None is the image processor's own.
 
     Raises:
-        TeacherError: Packages missing, no such model, or not one of semantic segmentation.
-        FetchError: A model of the hub that is neither here nor to be fetched.
+        TeacherError: A package is missing, or there is no such model of semantic segmentation.
+        FetchError: A model of the hub could not be downloaded.
     """
     _require_packages()
     if settings.window not in (None, "whole"):
         raise TeacherError(
-            f"window {settings.window}",
+            f"the window {settings.window} does not apply to a transformers model",
             expected="whole: models of transformers take the frame in one piece",
             where="--window",
+            remedy="leave out --window",
         )
     folder = _folder(name)
     scores = _load(folder)
     labels = scores.model.config.id2label
     classes = map_classes([labels[i] for i in sorted(labels)], where=str(folder))
     if classes.unmapped:
-        print(f"{name}: no train id, so ignored: {', '.join(classes.unmapped)}", file=sys.stderr)
+        print(
+            f"{name}: ignored, without a train id: {', '.join(classes.unmapped)}", file=sys.stderr
+        )
     place = torch_device(device)
     with memory_reported("the network"):
         scores.to(place)
@@ -72,7 +76,7 @@ def _require_packages() -> None:
 
 
 def _folder(name: str) -> Path:
-    """The model's folder; one of the hub is kept in the cache folder."""
+    """Find the model's folder; a model of the hub is kept in the cache folder."""
     own = Path(name).expanduser()
     if own.is_dir():
         return own
@@ -81,24 +85,24 @@ def _folder(name: str) -> Path:
         return kept
     if own.is_absolute() or name.count("/") != 1 or name.startswith("."):
         raise TeacherError(
-            f"no folder {name}",
+            f"the folder {name} does not exist",
             expected="a folder written by save_pretrained, or organisation/name of the hub",
             where=own.absolute(),
             remedy="correct the path after hf:",
         )
     with locked(kept):
-        # Another process may have fetched it while this one waited for the lock.
+        # Another process may have downloaded it while this one waited for the lock.
         return kept if _weights(kept) else _from_hub(name, kept)
 
 
 def _from_hub(name: str, kept: Path) -> Path:
-    """Fetch a model of the hub; the folder takes its name only when it is whole."""
+    """Download a model of the hub; the folder takes its name only when it is complete."""
     if kept.exists():
         raise FetchError(
-            f"a folder without .safetensors where {name} belongs",
+            f"the folder for {name} holds no .safetensors",
             expected="no such folder, or one with the model's weights",
             where=kept,
-            remedy="put model.safetensors there, or delete the folder and run again",
+            remedy="put model.safetensors there, or move the folder away and run again",
         )
     from huggingface_hub import snapshot_download
 
@@ -107,12 +111,12 @@ def _from_hub(name: str, kept: Path) -> Path:
         snapshot_download(name, local_dir=part, allow_patterns=list(FILES))
     except (OSError, ValueError) as error:
         raise FetchError(
-            f"{name} is not on this machine and could not be fetched "
+            f"{name} is not on this machine and could not be downloaded "
             f"({type(error).__name__}: {str(error).splitlines()[0]})",
             expected="a model of the Hugging Face hub",
             where=kept,
-            remedy="on a machine with a network, fetch its config.json, preprocessor_config.json "
-            f"and model.safetensors, and put them into {kept}",
+            remedy="download config.json, preprocessor_config.json and model.safetensors on a "
+            f"machine with a network, and put them into {shlex.quote(str(kept))}",
         ) from error
     if not _weights(part):
         raise FetchError(
@@ -132,7 +136,7 @@ def _weights(folder: Path) -> list[Path]:
 def _require_files(folder: Path) -> None:
     if not _weights(folder) or not (folder / "config.json").is_file():
         raise TeacherError(
-            "a folder without config.json and .safetensors",
+            "the folder lacks config.json or .safetensors",
             expected="a model as save_pretrained writes it; a pickle (.bin) is not read",
             where=folder,
             remedy="save it again with save_pretrained",
@@ -170,6 +174,7 @@ def _load(folder: Path) -> Scores:
         TypeError,
     ) as error:
         raise TeacherError(
+            "the model cannot be loaded: "
             f"{type(error).__name__}: {str(error).strip().splitlines()[0]}",
             expected="a semantic-segmentation model of transformers with its image processor",
             where=folder,
@@ -181,7 +186,7 @@ def _load(folder: Path) -> Scores:
 
 def _processor(transformers: Any, folder: Path, config: Any) -> tuple[Any, Tensor | None]:
     """The image processor, and OneFormer's tokens of the task."""
-    # The torchvision backend resizes otherwise: labels must not depend on what is installed.
+    # The torchvision backend resizes differently: labels must not depend on what is installed.
     if config.model_type != "oneformer":
         return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil"), None
     whole = transformers.AutoProcessor.from_pretrained(folder, backend="pil")
@@ -198,7 +203,7 @@ def _require_every_key(report: Mapping[str, Any], *, where: Path) -> None:
     }
     if any(found.values()):
         raise TeacherError(
-            "weights and config do not fit; keys "
+            "the weights do not fit the config: keys "
             + differences({kind: sorted(keys) for kind, keys in found.items()}),
             expected="the weights of the config's own network",
             where=where,

@@ -1,7 +1,7 @@
 """Hierarchical multi-scale attention (Tao et al., 2020), as InverseForm's second network uses it.
 
-Every scale predicts logits and how far it trusts itself; coarser scales decide where finer ones
-are consulted. Source: section 3.1, Tao, Sapra and Catanzaro 2020, arXiv:2005.10821.
+Every scale predicts logits and an attention map; the attention of coarser scales decides where
+finer ones count. Source: section 3.1, Tao, Sapra and Catanzaro 2020, arXiv:2005.10821.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Attention = Float[Tensor, "batch 1 height width"]
 Predict = Callable[[Tensor], tuple[Logits, Attention]]
 
 SCALES = (0.25, 0.5, 1.0, 2.0)
-"""Multiples of the network input that InverseForm's published figures use."""
+"""Multiples of the network input behind InverseForm's published figures."""
 WIDTH = 256
 """Channels inside the attention head."""
 
@@ -25,15 +25,15 @@ WIDTH = 256
 def fuse_scales(
     predict: Predict, inputs: Float[Tensor, "batch 3 height width"], scales: Sequence[float]
 ) -> Logits:
-    """Logits at the size of ``inputs`` from predictions at several scales.
+    """Predict at several scales and fuse the logits, at the size of ``inputs``.
 
     From the finest scale down: at 1 and above, attention chooses between this scale and the
     finer ones shrunk to it; below 1, this scale is enlarged, weighted by its own attention.
 
     Args:
-        predict: Gives logits and attention at the size of what it is given.
+        predict: Gives logits and attention at the size of its input.
         inputs: A frame at scale 1.
-        scales: Multiples of it, 1 among them.
+        scales: Multiples of that size, 1 among them.
     """
     fused: Tensor | None = None
     for scale in sorted(scales, reverse=True):

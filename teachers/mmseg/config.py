@@ -1,4 +1,4 @@
-"""mmsegmentation configs: found by path or shipped name, and the part that decides labels."""
+"""mmsegmentation configs: found by path or shipped name, reduced to what decides labels."""
 
 import copy
 import difflib
@@ -21,16 +21,16 @@ UNREADABLE = (
     TypeError,
     ImportError,
 )
-"""What mmengine raises for a file that is no config, from one mistake to the next."""
+"""What mmengine raises for files that are not configs, from one mistake to the next."""
 PACKAGED = Path(__file__).parents[1] / "weights"
 """Configs and weights that come with this package."""
 
 
 def find_config(name: str) -> Path:
-    """A config by path, or a shipped one by its file name (with or without ``.py``).
+    """Find a config by path, or a shipped one by its file name (with or without ``.py``).
 
     Raises:
-        TeacherError: Neither; similar shipped names are listed.
+        TeacherError: There is neither; similar shipped names are listed.
     """
     own = Path(name).expanduser()
     for path in (own, PACKAGED / name):
@@ -43,7 +43,7 @@ def find_config(name: str) -> Path:
         return shipped[stem]
     similar = difflib.get_close_matches(stem, shipped, n=3)
     raise TeacherError(
-        f"no config {name!r}",
+        f"the config {name!r} does not exist",
         expected="the path of a config, or the file name of one that mmsegmentation ships",
         where=folder,
         remedy=f"did you mean {' or '.join(similar)}?" if similar else "check the spelling",
@@ -51,10 +51,10 @@ def find_config(name: str) -> Path:
 
 
 def load_config(name: str) -> Any:
-    """Read a config as mmengine's Config, without anything that only training needs.
+    """Read a config as mmengine's Config, without what only training needs.
 
     Raises:
-        TeacherError: Not found, or no segmentor's config.
+        TeacherError: The config does not exist, cannot be read, or is not a segmentor's.
     """
     path = find_config(name)
     require_mmseg()
@@ -65,7 +65,7 @@ def load_config(name: str) -> Any:
     except UNREADABLE as error:
         raise _unusable(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(config.get("model"), ConfigDict) or "test_pipeline" not in config:
-        raise _unusable(path, "a config without model or test_pipeline")
+        raise _unusable(path, "the config has no model or no test_pipeline")
     _drop_training(config.model)
     return config
 
@@ -80,7 +80,7 @@ def _unusable(path: Path, found: str) -> TeacherError:
 
 
 def _drop_training(model: Any) -> None:
-    """Forget where training started from: nothing but our own checkpoint is loaded or fetched."""
+    """Remove where training started from: only the given checkpoint is loaded."""
     model["pretrained"] = None
     model["train_cfg"] = None
     for part in model.values():
@@ -110,7 +110,7 @@ def pipeline(config: Any, *, input_size: str, scale: float) -> list[dict[str, An
 
 
 def _resize(own: dict[str, Any] | None, *, input_size: str, scale: float) -> dict[str, Any] | None:
-    """The step that brings a frame to the network's size; None leaves it as it is."""
+    """The step that resizes a frame to the network's size; None leaves it unchanged."""
     if input_size == CONFIG and own is not None:
         if own.get("scale") is None:
             return {**own, "scale_factor": _times(own["scale_factor"], scale, whole=False)}
@@ -119,7 +119,7 @@ def _resize(own: dict[str, Any] | None, *, input_size: str, scale: float) -> dic
         factor = {"type": "Resize", "scale_factor": scale, "keep_ratio": True}
         return factor if scale != 1.0 else None
     width, height = parse_size(input_size, option="--input-size")
-    # Given twice, the longer side decides, whatever the frame's aspect ratio.
+    # With the same number twice, the longer side decides for any aspect ratio.
     sides = _times((width, height or width), scale, whole=True)
     return {"type": "Resize", "scale": sides, "keep_ratio": height is None}
 

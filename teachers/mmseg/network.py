@@ -1,4 +1,4 @@
-"""A segmentor prepared and run as mmsegmentation's inference_model does it."""
+"""A segmentor prepared and run as in mmsegmentation's inference_model."""
 
 import hashlib
 from typing import Any
@@ -12,11 +12,11 @@ from xdistill.teachers.engines.engine import Run
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg.packages import versions
 from xdistill.teachers.network import Network, Prepared, quiet, slide
-from xdistill.teachers.protocol import Record, TeacherError, canonical_json, plain
+from xdistill.teachers.protocol import Record, TeacherError, as_json, canonical_json
 from xdistill.teachers.settings import CONFIG, TeacherSettings, parse_size
 
 SIZE_DIVISOR_PX = {"PIDNet": 64}
-"""Backbones that fail inside mmsegmentation at a network input that is no multiple of this."""
+"""Backbones that fail inside mmsegmentation at inputs that are not multiples of this."""
 
 
 class SingleScale(nn.Module):
@@ -37,7 +37,7 @@ class SingleScale(nn.Module):
 
 
 class MmsegNetwork(Network):
-    """Frames and logits by the config's own pipeline, preprocessor and test mode."""
+    """Prepares frames and predicts logits by the config's pipeline, preprocessor and test mode."""
 
     def __init__(
         self, config: Any, model: nn.Module, *, engine: Run, settings: TeacherSettings
@@ -53,16 +53,16 @@ class MmsegNetwork(Network):
         self._check_divisor_of_input()
 
     def record(self) -> Record:
-        """Everything about this network but its weights that decides the labels."""
+        """Everything that decides the labels, except the weights."""
         steps = mmseg_config.pipeline(self._config, input_size=self._input_size, scale=1.0)
-        content = canonical_json({"model": plain(self._config.model), "pipeline": plain(steps)})
+        content = canonical_json({"model": as_json(self._config.model), "pipeline": as_json(steps)})
         return {
             "kind": "mmseg",
             "architecture": self._architecture(),
             "config_sha256": hashlib.sha256(content.encode("ascii")).hexdigest(),
             "input_size": self._input_size,
             "window": list(self._window) if self._window else "whole",
-            "preprocessing": plain(self._config.model.get("data_preprocessor")),
+            "preprocessing": as_json(self._config.model.get("data_preprocessor")),
             "versions": versions(),
         }
 
@@ -75,7 +75,7 @@ class MmsegNetwork(Network):
         """Resize, normalise and pad one RGB frame (height, width, 3) by the config's pipeline.
 
         Raises:
-            TeacherError: The backbone fails at the size that comes out.
+            TeacherError: The backbone fails at the resulting size.
         """
         if scale not in self._pipelines:
             self._pipelines[scale] = _compose(self._config, self._input_size, scale)
@@ -102,7 +102,7 @@ class MmsegNetwork(Network):
             return self._engine(inputs)
 
     def _check_divisor_of_input(self) -> None:
-        """Where the setting alone decides the size, say so before any frame is read."""
+        """Refuse a size that the setting alone decides before any frame is read."""
         if "x" in self._input_size:
             width, height = parse_size(self._input_size, option="--input-size")
             for scale in self._scales:
@@ -123,7 +123,7 @@ class MmsegNetwork(Network):
             sides = round(width / scale), round(height / scale)
             remedy = _divisible("--input-size", sides, divisor, self._scales)
         raise TeacherError(
-            f"a network input of {taken[1]}x{taken[0]} for {name}",
+            f"the network input {taken[1]}x{taken[0]} does not suit {name}",
             expected=f"multiples of {divisor}: mmsegmentation's {name} fails at other sizes",
             where=where,
             remedy=remedy,
@@ -134,7 +134,7 @@ def _divisible(option: str, size: tuple[int, int], divisor: int, scales: tuple[f
     """The option with the nearest width and height that divide at every scale."""
     nearest = []
     for side in size:
-        # Some scales fit enormous sizes alone: no advice to anybody.
+        # Some scales fit only enormous sizes, which would be no advice.
         multiples = range(divisor, 4 * max(side, divisor) + 1, divisor)
         fitting = [
             multiple
@@ -142,9 +142,9 @@ def _divisible(option: str, size: tuple[int, int], divisor: int, scales: tuple[f
             if not any(round(multiple * scale) % divisor for scale in scales)
         ]
         if not fitting:
-            return "other --scales, such as 0.5,1,2"
+            return "give other --scales, such as 0.5,1,2"
         nearest.append(min(fitting, key=lambda multiple: abs(multiple - side)))
-    return f"{option} {nearest[0]}x{nearest[1]}"
+    return f"give {option} {nearest[0]}x{nearest[1]}"
 
 
 def _compose(config: Any, input_size: str, scale: float) -> Any:
@@ -165,9 +165,9 @@ def _window(config: Any, chosen: str | None) -> tuple[int, int, int, int] | None
         return height, width, max(1, height * 3 // 4), max(1, width * 3 // 4)
     if "crop_size" not in own or "stride" not in own:
         raise TeacherError(
-            "a config without crop_size and stride",
+            "the config has no crop_size or no stride",
             expected="test_cfg = dict(mode='slide', crop_size=..., stride=...)",
             where=config.filename,
-            remedy="give the window yourself: --window 1024x512",
+            remedy="give the window, such as --window 1024x512",
         )
     return (*map(int, own["crop_size"]), *map(int, own["stride"]))  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""mmsegmentation's packages: whether they are installed, what imports them, and their versions."""
+"""mmsegmentation's packages: are they installed, how they are imported, and their versions."""
 
 import importlib.util
 import sys
@@ -15,7 +15,7 @@ from xdistill.teachers.protocol import TeacherError
 
 EXTRA = "pip install 'xdistill[teacher]'"
 PACKAGES = ("mmseg", "mmengine", "mmcv", "ftfy", "regex")
-"""mmsegmentation and what it imports of the extra."""
+"""mmsegmentation and what it imports from the extra."""
 EXTENSION = "mmcv._ext"
 """mmcv's compiled operators, which our networks never call."""
 
@@ -24,13 +24,13 @@ def require_mmseg() -> Path:
     """The installed mmseg package's folder.
 
     Raises:
-        TeacherError: It, or a package that it imports, is not installed.
+        TeacherError: mmseg, or a package that it imports, is not installed.
     """
     origins = {name: getattr(importlib.util.find_spec(name), "origin", None) for name in PACKAGES}
     missing = [name for name, origin in origins.items() if origin is None]
     if missing:
         raise TeacherError(
-            f"{', '.join(missing)} not installed",
+            f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed",
             expected="the packages of the extra `teacher`",
             remedy=EXTRA,
         )
@@ -38,17 +38,17 @@ def require_mmseg() -> Path:
 
 
 def registry(scope: str) -> Any:
-    """Import mmsegmentation; returns where its networks and transforms are found by name.
+    """Import mmsegmentation and return its registry of networks.
 
     Raises:
-        TeacherError: Its packages do not fit each other, or one is missing.
+        TeacherError: A package is missing, or their versions do not fit each other.
     """
     _stand_in()
     try:
         import mmseg.apis  # noqa: F401  (registers them)
         from mmengine.registry import init_default_scope
         from mmseg.registry import MODELS
-    # It asserts the versions of its own packages, and its import runs theirs.
+    # It asserts the versions of its packages, and importing it imports them.
     except (ImportError, AssertionError) as error:
         raise TeacherError(
             f"mmsegmentation cannot be imported: {error}",
@@ -66,7 +66,7 @@ def _stand_in() -> None:
 
 
 class _MissingExtension(ModuleType):
-    """A module whose every attribute is a function that says what is missing when called."""
+    """A module whose every attribute is a function that reports the missing operator."""
 
     def __getattr__(self, name: str) -> Callable[..., object]:
         if name.startswith("__"):
@@ -75,7 +75,7 @@ class _MissingExtension(ModuleType):
         def missing(*_: object, **__: object) -> object:
             raise TeacherError(
                 f"this network calls mmcv's compiled operator {name}",
-                expected="a network that does without: mmcv-lite lacks them",
+                expected="a network without compiled operators: mmcv-lite lacks them",
                 where="--teacher",
                 remedy="install the full mmcv for your torch and CUDA",
             )
@@ -84,7 +84,7 @@ class _MissingExtension(ModuleType):
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that compute the labels; a build's local suffix decides none."""
+    """Versions of the libraries that compute the labels, without a build's local suffix."""
     return {
         "torch": torch.__version__.partition("+")[0],
         "opencv": cv2.__version__,

@@ -1,4 +1,4 @@
-"""Any mmsegmentation segmentor as a teacher, with the labels mmsegmentation itself would give."""
+"""Any mmsegmentation segmentor as a teacher, with the labels that mmsegmentation gives."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ from xdistill.teachers.weights.checkpoint import Checkpoint, read_checkpoint
 from xdistill.teachers.weights.published import ATTENTION, MMSEG, adapt, author, convert
 
 AUXILIARY = "auxiliary_head."
-"""Heads that only training reads: their weights decide no label, wherever they are missing."""
+"""Heads that only training uses: their weights decide no label and may be missing."""
 
 
 def load_mmseg(
@@ -37,14 +37,15 @@ def load_mmseg(
     """Load a segmentor from its config and checkpoint.
 
     Args:
-        config_name: A config's path, or the file name of one that mmsegmentation ships.
+        config_name: Path of a config, or file name of one that mmsegmentation ships.
         checkpoint: File with the weights.
         device: Where the network runs.
         settings: How it is run; ``input_size`` None is the config's own.
-        require: Raises TeacherError where the checkpoint's keys are not those that are wanted.
+        require: Raises TeacherError if it does not accept the checkpoint's keys.
 
     Raises:
-        TeacherError: Packages missing, config or checkpoint not usable, or not fitting together.
+        TeacherError: A package is missing, or the config or the checkpoint's classes do not suit.
+        WeightsError: The checkpoint cannot be read, or does not fit the config.
     """
     config = mmseg_config.load_config(config_name)
     weights = read_checkpoint(checkpoint)
@@ -66,24 +67,24 @@ def load_mmseg(
 
 
 def _decoder(model: Any, settings: TeacherSettings) -> tuple[nn.Module, Record]:
-    """What gives the logits, and what there is to record of how it joins several scales."""
+    """The module that gives the logits, and the record of the scales that it fuses."""
     if not hasattr(model, "scale_attn"):
         return SingleScale(model), {}
     scales = settings.scales or attention.SCALES
     if 1.0 not in scales:
         raise TeacherError(
-            f"scales {', '.join(map(str, scales))}",
-            expected="1 among them: attention leads from the finer scales to it and on",
+            f"the scales {', '.join(map(str, scales))} lack 1",
+            expected="1 among them: attention fuses from the finer scales to it and on",
             where="--scales",
         )
     return attention.MultiScale(model, scales), {"attention_scales": sorted(scales)}
 
 
 def build(config: Any) -> nn.Module:
-    """Build the segmentor of a config, in eval mode, with whatever weights it starts from.
+    """Build the segmentor of a config, in eval mode, with its initial weights.
 
     Raises:
-        TeacherError: mmsegmentation cannot be imported, or lacks something that the config names.
+        TeacherError: mmsegmentation cannot be imported, or lacks a module that the config names.
     """
     with quiet():
         models = registry(config.get("default_scope", "mmseg"))
@@ -102,10 +103,10 @@ def build(config: Any) -> nn.Module:
 def require_cityscapes(
     model: Any, state: Mapping[str, Tensor], classes: Sequence[str] | None, *, where: Path
 ) -> None:
-    """Refuse a network or checkpoint that does not speak the 19 Cityscapes classes.
+    """Refuse a network or checkpoint that is not of the 19 Cityscapes classes.
 
     Raises:
-        TeacherError: Another number of classes, or other names.
+        TeacherError: The number or the names of the classes differ.
     """
     names = cityscapes().names
     heads = [key for key in state if key.endswith("conv_seg.weight")]
@@ -113,14 +114,14 @@ def require_cityscapes(
     for found in {int(model.out_channels), *counts}:
         if found != len(names):
             raise TeacherError(
-                f"a network of {found} classes",
+                f"the network has {found} classes",
                 expected=f"the {len(names)} Cityscapes classes",
                 where=where,
                 remedy="give a config and checkpoint trained on Cityscapes",
             )
     if classes is not None and tuple(classes) != names:
         raise TeacherError(
-            f"a network of other classes: {', '.join(classes)}",
+            f"the network has other classes: {', '.join(classes)}",
             expected=f"{', '.join(names)}",
             where=where,
             remedy="give a checkpoint trained on Cityscapes",
@@ -128,7 +129,7 @@ def require_cityscapes(
 
 
 def load_weights(model: Any, weights: Checkpoint, *, where: Path) -> Any:
-    """Give a built segmentor its weights, converted if HRNet-OCR's own authors wrote them.
+    """Load weights into a built segmentor; those of HRNet-OCR's authors are converted.
 
     Raises:
         TeacherError: They are not of the 19 Cityscapes classes, or of an unknown author.

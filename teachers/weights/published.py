@@ -1,6 +1,7 @@
 """The published HRNet-OCR weights in mmsegmentation's OCRNet: key names, and the network itself."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from xdistill.teachers.protocol import TeacherError
 Branch = Float[Tensor, "batch _ _ _"]
 
 ORIGINAL, INVERSEFORM, MMSEG = "hrnet-ocr", "inverseform", "mmsegmentation"
-"""Who wrote a checkpoint: HRNet-Semantic-Segmentation, InverseForm, or mmsegmentation."""
+"""Authors of a checkpoint: HRNet-Semantic-Segmentation, InverseForm, or mmsegmentation."""
 
 ATTENTION = "scale_attn."
-"""The multi-scale head of InverseForm's second checkpoint; mmsegmentation has none."""
+"""Keys of the multi-scale head of InverseForm's second checkpoint; mmsegmentation has none."""
 
 _LAYERS = {
     "conv3x3_ocr": "decode_head.1.bottleneck",
@@ -32,14 +33,14 @@ _PROJECTIONS = {
     "f_down": ("value_project", 1),
     "f_up": ("out_project", 1),
 }
-"""Theirs: the projection of mmsegmentation and its number of convolutions."""
+"""By the published name: mmsegmentation's projection, and its number of convolutions."""
 
 _TRAINING_ONLY = ("edge_head.", "edgeocr_cls_head.", "loss.")
 """Boundary heads and loss tables, which decide no label."""
 
 
 def author(state: Mapping[str, Tensor]) -> str:
-    """Whose names a state dict carries: ORIGINAL, INVERSEFORM or MMSEG."""
+    """Tell by its keys who wrote a state dict: ORIGINAL, INVERSEFORM or MMSEG."""
     if any(key.startswith("ocr.ocr_distri_head.") for key in state):
         return INVERSEFORM
     if any(key.startswith(("ocr_distri_head.", "model.ocr_distri_head.")) for key in state):
@@ -48,16 +49,16 @@ def author(state: Mapping[str, Tensor]) -> str:
 
 
 def convert(state: Mapping[str, Tensor], *, where: Path) -> dict[str, Tensor]:
-    """Rename every tensor to mmsegmentation's OCRNet; what only training reads is left out.
+    """Rename every tensor as in mmsegmentation's OCRNet, without those of training alone.
 
-    The multi-scale head keeps its name.
+    The multi-scale head keeps its names.
 
     Args:
         state: An ORIGINAL or INVERSEFORM state dict.
         where: Its file, named in the message.
 
     Raises:
-        TeacherError: Keys that belong to no part of the network, or several to the same.
+        TeacherError: A key belongs to no part of the network, or two to the same tensor.
     """
     sources: dict[str, list[str]] = {}
     unknown = []
@@ -71,30 +72,32 @@ def convert(state: Mapping[str, Tensor], *, where: Path) -> dict[str, Tensor]:
         else:
             sources.setdefault(name, []).append(key)
     if unknown:
-        raise _foreign(f"{len(unknown)} keys of no HRNet-OCR: {listed(unknown)}", where=where)
+        raise _foreign(
+            f"{len(unknown)} keys belong to no HRNet-OCR: {listed(unknown)}", where=where
+        )
     if twins := [" and ".join(keys) for keys in sources.values() if len(keys) > 1]:
-        raise _foreign(f"keys of one and the same tensor: {listed(twins)}", where=where)
+        raise _foreign(f"several keys name the same tensor: {listed(twins)}", where=where)
     return {name: state[key] for name, (key,) in sources.items()}
 
 
 def _foreign(found: str, *, where: Path) -> TeacherError:
     return TeacherError(
         found,
-        expected="an HRNet-48 OCR checkpoint as its authors published it",
+        expected="an HRNet-48 OCR checkpoint as published by its authors",
         where=where,
         remedy="give the published file, unchanged",
     )
 
 
 def _rename(key: str) -> str | None:
-    """One key without its prefixes; None if it has no counterpart."""
+    """Rename a key that has lost its prefixes; None if it has no counterpart."""
     if re.match(r"(conv[12]|bn[12]|layer1|transition[1-3]|stage[2-4])\.", key):
         return f"backbone.{key}"
     if key.startswith(ATTENTION):
         return key
     if match := re.fullmatch(r"cls_head\.(\w+)", key):
         return f"decode_head.1.conv_seg.{match[1]}"
-    # The one has its ReLU inside the normalisation, the other beside it: 2 or 3.
+    # One author has the ReLU inside the normalisation, the other beside it: 2 or 3.
     if match := re.fullmatch(r"aux_head\.[23]\.(\w+)", key):
         return f"decode_head.0.conv_seg.{match[1]}"
     for theirs, ours in _LAYERS.items():
@@ -122,7 +125,7 @@ def _part(place: str | int) -> str:
 def adapt(model: Any, *, author: str, where: Path) -> None:
     """Change a built OCRNet so that an author's weights give the author's logits.
 
-    Not to the bit: on golden arrays of both authors the logits of both heads differ by at most
+    Not bit by bit: on golden arrays of both authors, the logits of both heads differ by at most
     6e-5 of their standard deviation (tests/teachers/weights/test_published.py allows 1e-4).
 
     Two convolutions get the biases that they were trained with, and the exchange between
@@ -140,10 +143,12 @@ def adapt(model: Any, *, author: str, where: Path) -> None:
     kinds = [type(head).__name__ for head in heads] if isinstance(heads, nn.ModuleList) else []
     if type(model.backbone).__name__ != "HRNet" or kinds != ["FCNHead", "OCRHead"]:
         raise TeacherError(
-            f"{author} weights for a {type(model.backbone).__name__} with {kinds or 'one head'}",
+            f"{author} weights do not suit a {type(model.backbone).__name__} with "
+            f"{' and '.join(kinds) or 'one head'}",
             expected="the config of an HRNet-48 with FCNHead and OCRHead",
             where=where,
-            remedy="mmseg:ocrnet_hr48_4xb2-160k_cityscapes-512x1024.py,CHECKPOINT",
+            remedy="give --teacher "
+            + shlex.quote(f"mmseg:ocrnet_hr48_4xb2-160k_cityscapes-512x1024.py,{where}"),
         )
     align_corners = author == ORIGINAL
     for convolution in (heads[0].convs[0].conv, heads[1].bottleneck.conv):
@@ -159,8 +164,8 @@ def adapt(model: Any, *, author: str, where: Path) -> None:
 class Exchange(nn.Module):
     """One HRNet module as first published: each coarser branch is resized straight to the finer.
 
-    mmsegmentation enlarges by a power of two first and then resizes what does not fit, which
-    differs wherever a side is not divisible by 32. Source: section 3, Wang et al. 2020 (HRNet).
+    mmsegmentation first enlarges by a power of two and then resizes to fit, which differs wherever
+    a side is not divisible by 32. Source: section 3, Wang et al. 2020 (HRNet).
     """
 
     def __init__(self, module: Any, *, align_corners: bool) -> None:

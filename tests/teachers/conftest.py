@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 from random_networks import Checkpoints, random_state, save
 
 
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels are compared bit by bit with those of a CPU, also where there is a GPU."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
     """Checkpoint file of a shipped config, from a seeded random initialisation."""

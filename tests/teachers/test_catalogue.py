@@ -89,9 +89,9 @@ HEAD, PLAIN = ["ocr.cls_head.bias", "scale_attn.conv2.weight"], ["ocr.cls_head.b
 @pytest.mark.parametrize(
     ("name", "keys", "told"),
     [
-        ("inverseform-hr48", HEAD, "with an attention head for inverseform-hr48\n"),
-        ("ocrnet-hr48", HEAD, "with an attention head for ocrnet-hr48\n"),
-        ("inverseform-hr48-hms", PLAIN, "without an attention head for inverseform-hr48-hms\n"),
+        ("inverseform-hr48", HEAD, "has an attention head, unlike inverseform-hr48\n"),
+        ("ocrnet-hr48", HEAD, "has an attention head, unlike ocrnet-hr48\n"),
+        ("inverseform-hr48-hms", PLAIN, "lacks an attention head, unlike inverseform-hr48-hms\n"),
     ],
 )
 def test_checkpoint_that_would_run_at_other_scales_names_its_own_manifest(
@@ -103,7 +103,7 @@ def test_checkpoint_that_would_run_at_other_scales_names_its_own_manifest(
     with pytest.raises(TeacherError, match=told) as caught:
         load_teacher(f"{name},{path}")
     right = "inverseform-hr48" if keys == PLAIN else "inverseform-hr48-hms"
-    assert str(caught.value).endswith(f"what to do: --teacher {right},{path}")
+    assert str(caught.value).endswith(f"what to do: give --teacher {right},{path}")
     catalogue.require_head(catalogue.entry(right), keys, where=path)
 
 
@@ -134,10 +134,10 @@ def test_what_is_no_checkpoint_is_refused_and_not_recorded(
     source, path = tmp_path / "published.pth", catalogue.weights_path(published)
     source.write_bytes(wrong)
     for _ in range(2):
-        with pytest.raises(FetchError, match="is no checkpoint: it begins with") as caught:
+        with pytest.raises(FetchError, match="is not a checkpoint: it begins with") as caught:
             catalogue.fetch_weights(published)
     assert repr(wrong[:16]) in str(caught.value) and str(path) in str(caught.value)
-    assert "delete this file and run again" in str(caught.value)
+    assert "move this file away and run again" in str(caught.value)
     assert not path.with_name("small.pth.sha256").exists()
     source.write_bytes(WEIGHTS)
     path.unlink()

@@ -74,7 +74,7 @@ def test_label_ids_become_train_ids(tmp_path: Path) -> None:
         (encode(np.zeros((4, 6), np.uint16)), "train", "16 bits, grey"),
         (encode(np.zeros((4, 6, 3), np.uint8)), "train", "8 bits, RGB"),
         (encode(np.zeros((4, 6, 4), np.uint8)), "train", "8 bits, RGBA"),
-        (encode(np.zeros((4, 5), np.uint8)), "train", "label map of 5x4"),
+        (encode(np.zeros((4, 5), np.uint8)), "train", "the label map is 5x4"),
         (encode(np.full((4, 6), 26, np.uint8)), "train", "ids 26.*\n.*\n.*\n.*--ids label"),
         (encode(np.full((4, 6), 34, np.uint8)), "label", "ids 34"),
     ],
@@ -100,7 +100,7 @@ def test_no_flipped_bit_goes_unseen(position: int, bit: int) -> None:
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match="no folder"):
+    with pytest.raises(TeacherError, match="^the folder does not exist\n"):
         load_teacher(f"png:{tmp_path / 'labels'}")
 
 
@@ -108,7 +108,9 @@ def test_folder_without_label_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # A mistyped folder must not become the store's teacher.
     monkeypatch.chdir(tmp_path)
     for spec in ("png:.", f"png:{tmp_path}"):
-        with pytest.raises(TeacherError, match=r"no label maps in(.|\n)*correct the path"):
+        with pytest.raises(
+            TeacherError, match=r"^the folder holds no label maps\n(.|\n)*correct the path"
+        ):
             load_teacher(spec)
 
 

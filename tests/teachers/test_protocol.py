@@ -29,7 +29,7 @@ def test_fingerprint_changes_with_any_value() -> None:
 
 @pytest.mark.parametrize("value", [np.zeros(2), float("nan"), {1, 2}])
 def test_record_that_is_no_json(value: object) -> None:
-    with pytest.raises(TeacherError, match="no JSON"):
+    with pytest.raises(TeacherError, match="^the teacher's record is not JSON: "):
         fingerprint_of({"kind": value})
 
 

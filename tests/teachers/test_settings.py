@@ -29,7 +29,7 @@ def test_smallest_size() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"engine": "warp"}, "engine 'warp'"),
+        ({"engine": "warp"}, "^the engine 'warp' does not exist\n"),
         ({"window": "half"}, "--window"),
         ({"scales": ()}, "--scales"),
         ({"scales": (0.0, 1.0)}, "--scales"),

@@ -1,11 +1,10 @@
 """The teacher's labels as the trainer reads them: groups at the network's size."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -179,18 +178,12 @@ def _lacking(store: LabelStore, sequence: str, name: str, indices: Sequence[int]
 def _missing_labels(
     absent: Sequence[Frame], frames: Sequence[Frame], store: LabelStore, segment: str
 ) -> MissingLabelsError:
+    # Another teacher than the store's would be refused.
+    teacher = f" {store.teacher_flags}" if store.teacher_flags else ", with the store's own teacher"
     return MissingLabelsError(
         f"{len(absent)} of {len(frames)} training frames have no labels: "
         + shorten([str(frame) for frame in absent], limit=3),
         expected="the teacher's labels of every training frame",
         where=store.path.absolute(),
-        remedy=f"run: {segment}{_teacher_option(store.teacher)}",
+        remedy=f"run: {segment}{teacher}",
     )
-
-
-def _teacher_option(record: Mapping[str, Any]) -> str:
-    """How to name the teacher that made the labels: another one would be refused."""
-    if record.get("kind") != "png" or "folder" not in record:
-        return ", with the store's own teacher"
-    option = f" --teacher {shlex.quote('png:' + str(record['folder']))}"
-    return option + (" --ids label" if record.get("ids") == "label" else "")

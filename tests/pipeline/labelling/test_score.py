@@ -113,7 +113,7 @@ def test_command_in_text_with_label_ids(store: Path, tmp_path: Path) -> None:
             lambda folder: ground_truth(folder, TRUTH, index=1),
             "1 maps of other frames, such as 2011_09_26/2011_09_26_drive_0013_sync/image_02/000000",
         ),
-        (lambda folder: ground_truth(folder, TRUTH[:1]), "label map of 4x1"),
+        (lambda folder: ground_truth(folder, TRUTH[:1]), "the label map is 4x1"),
         (lambda folder: ground_truth(folder, np.full_like(TRUTH, 26)), "ids 26"),
     ],
 )
