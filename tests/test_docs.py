@@ -89,6 +89,7 @@ def test_there_are_examples() -> None:
     assert {"README", "python", "store"} <= pages
 
 
+@pytest.mark.slow
 def test_every_example_runs(folder: Path) -> None:
     for name, code in examples().items():
         (folder / name).write_text(code)
@@ -109,6 +110,7 @@ def test_every_example_runs(folder: Path) -> None:
     assert "where: " in said and "what to do: " in said
 
 
+@pytest.mark.slow
 def test_every_example_type_checks(tmp_path: Path) -> None:
     for name, code in examples().items():
         (tmp_path / name).write_text(code)

@@ -221,6 +221,7 @@ def test_bad_input_leaves_no_file(root: Path, private_cache: Path, broken: str) 
     assert not [path for path in private_cache.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_harmless_or_noticed(root: Path, tmp_path: Path) -> None:
     whole = prepare(root, FRAMES[:2], path=tmp_path / "whole.h5").read_bytes()
     expected = [projected(root, frame) for frame in FRAMES[:2]]
@@ -287,6 +288,7 @@ def start(root: Path, path: Path, count: int = 1) -> list[multiprocessing.proces
     return list(processes)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_do_no_harm(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "truth" / "mine.h5"
     for process in start(root, path, count=2):
@@ -296,6 +298,7 @@ def test_two_processes_at_once_do_no_harm(root: Path, tmp_path: Path) -> None:
     assert np.array_equal(read_depth(path, FRAMES[0]), projected(root, FRAMES[0]))
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_nothing_under_the_name(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "truth" / "mine.h5"
     for frame in FRAMES:
