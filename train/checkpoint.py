@@ -11,12 +11,11 @@ from torch import nn
 
 from xdistill.manifests import atomic
 from xdistill.manifests.weights import WeightsError, load_strictly, read_weights
-from xdistill.train.model import Model
+from xdistill.train.model import Model, depth_network
 from xdistill.train.networks import checkpoints
 from xdistill.train.networks.checkpoints import load_encoder
 from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.networks.registry import depth_network
 from xdistill.train.networks.resnet import ResNetEncoder
 from xdistill.train.recipe.file import load_recipe, load_run_recipe
 from xdistill.train.recipe.recipe import Recipe, RecipeError

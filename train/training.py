@@ -8,7 +8,7 @@ import torch
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.train.model import Model
-from xdistill.train.objective.objective import Reduction
+from xdistill.train.objective.losses import Reduction
 from xdistill.train.recipe.recipe import Recipe
 
 

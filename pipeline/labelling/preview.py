@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import Scheme
+from xdistill.grouping.scheme import Scheme, remap
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.store import LabelStore

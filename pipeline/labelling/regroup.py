@@ -5,8 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import Scheme
+from xdistill.grouping.scheme import Scheme, remap
 from xdistill.manifests.progress import Advance, unshown, usable_cores
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 

@@ -12,8 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import Scheme, load_scheme
+from xdistill.grouping.scheme import Scheme, load_scheme, remap
 from xdistill.manifests.loader import PathLike, as_path
 from xdistill.pipeline.kitti.frames import Frame, as_frame
 from xdistill.pipeline.store import chunks

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import Scheme
+from xdistill.grouping.scheme import Scheme, remap
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.street.record.folder import LABELS
 from xdistill.train.data.labels import resize_labels

@@ -15,8 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import load_scheme
+from xdistill.grouping.scheme import load_scheme, remap
 from xdistill.pipeline.demo.pictures import exact_depth
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.splits import read_split

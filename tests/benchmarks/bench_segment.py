@@ -13,8 +13,7 @@ import pytest
 import torch
 from random_networks import FCN, random_state, save
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import load_scheme
+from xdistill.grouping.scheme import load_scheme, remap
 from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup

@@ -12,8 +12,7 @@ import pytest
 import torch
 from training_runs import Started
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import load_scheme
+from xdistill.grouping.scheme import load_scheme, remap
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.store import LabelStore
 from xdistill.train.checkpoint import load_depth_network

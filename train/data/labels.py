@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import CONFIDENCE_LEVELS, IGNORE_INDEX
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import Scheme
+from xdistill.grouping.scheme import Scheme, remap
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.frames import Frame, shorten
 from xdistill.pipeline.store import LabelReader, LabelStore

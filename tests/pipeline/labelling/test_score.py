@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import load_scheme
+from xdistill.grouping.scheme import load_scheme, remap
 from xdistill.pipeline.cli.score import score
 from xdistill.pipeline.labelling.score import confusion, measures, merge
 from xdistill.pipeline.store import LabelStore

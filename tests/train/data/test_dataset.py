@@ -7,8 +7,7 @@ import pytest
 import torch
 from training_tree import DRIVE, FRAMES, HEIGHT, SEQUENCE, WIDTH, labels_of
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import load_scheme
+from xdistill.grouping.scheme import load_scheme, remap
 from xdistill.pipeline.kitti.errors import CalibrationError, ImageError, PoseError
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.images import read_at_size

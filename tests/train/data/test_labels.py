@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from training_tree import DRIVE, FRAMES, HEIGHT, SEQUENCE, WIDTH, labels_of
 
-from xdistill.grouping.remap import remap
-from xdistill.grouping.scheme import load_scheme
+from xdistill.grouping.scheme import load_scheme, remap
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.store import LabelStore, LabelStoreError

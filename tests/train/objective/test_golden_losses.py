@@ -14,8 +14,14 @@ from xdistill.train.objective.geometry import (
     scaled_disparity,
     warp,
 )
-from xdistill.train.objective.losses import photometric, smoothness, ssim_dissimilarity
-from xdistill.train.objective.objective import Views, self_supervised, total_loss
+from xdistill.train.objective.losses import (
+    Views,
+    photometric,
+    self_supervised,
+    smoothness,
+    ssim_dissimilarity,
+    total_loss,
+)
 
 SCALES = range(4)
 Arrays = dict[str, torch.Tensor]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xdistill.train.objective.geometry import MAX_DEPTH, MIN_DEPTH, scaled_disparity
-from xdistill.train.objective.objective import SelfSupervised, Views, self_supervised, total_loss
+from xdistill.train.objective.losses import SelfSupervised, Views, self_supervised, total_loss
 
 INTRINSICS = torch.tensor([[[40.0, 0.0, 16.0], [0.0, 40.0, 16.0], [0.0, 0.0, 1.0]]])
 STILL = torch.eye(4)[None]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xdistill.train import networks
-from xdistill.train.networks.registry import depth_network, depth_networks
+from xdistill.train.model import depth_network, depth_networks
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 
 FILE = """
