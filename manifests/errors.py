@@ -28,6 +28,11 @@ class XDistillError(Exception):
         # One positional argument, so that the message survives pickling between processes.
         super().__init__("\n".join(lines))
 
+    @property
+    def headline(self) -> str:
+        """The first line: what is wrong, without what was expected, where, and what to do."""
+        return str(self).partition("\n")[0]
+
 
 class ManifestError(XDistillError, ValueError):
     """A table, recipe or scheme that is missing or malformed."""

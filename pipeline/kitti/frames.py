@@ -18,6 +18,8 @@ CAMERA_CHOICES: Mapping[str, tuple[Camera, ...]] = {"l": ("l",), "r": ("r",), "b
 SUFFIXES = (".png", ".jpg")
 """As published, and as users recompress it; where both exist the lossless one is read."""
 
+EXAMPLE = "2011_09_26/2011_09_26_drive_0013_sync 50 l"
+"""A split line, for messages."""
 DRIVE = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 IMAGE_NAME = re.compile(r"(\d{10})\.(?:png|jpg)")
 
@@ -52,8 +54,7 @@ class Frame:
         ):
             raise SplitError(
                 f"{text.strip()!r} names no frame",
-                expected="date/drive, frame number, l or r: "
-                "2011_09_26/2011_09_26_drive_0013_sync 50 l",
+                expected=f"date/drive, frame number, l or r: {EXAMPLE}",
                 remedy="correct the line",
             )
         return cls(fields[0], int(fields[1]), cast(Camera, fields[2]))
@@ -105,7 +106,7 @@ def as_frame(frame: Frame | str) -> Frame:
     if not isinstance(frame, str):
         raise SplitError(
             f"{frame!r} is {type(frame).__name__}, not a frame",
-            expected="a Frame, or its split line: 2011_09_26/2011_09_26_drive_0013_sync 50 l",
+            expected=f"a Frame, or its split line: {EXAMPLE}",
             remedy="pass one of those that list_frames gives",
         )
     return Frame.parse(frame)

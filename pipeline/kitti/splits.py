@@ -11,6 +11,7 @@ from xdistill.manifests.loader import PathLike, as_path
 from xdistill.pipeline.kitti.errors import MissingFrameError, SplitError
 from xdistill.pipeline.kitti.frames import (
     CAMERAS,
+    EXAMPLE,
     Frame,
     find_frames,
     present_indices,
@@ -45,7 +46,7 @@ def read_split(path: PathLike) -> list[Frame]:
     if not frames:
         raise SplitError(
             "the split is empty",
-            expected="one frame a line: 2011_09_26/2011_09_26_drive_0013_sync 50 l",
+            expected=f"one frame a line: {EXAMPLE}",
             where=file,
             remedy="give another split",
         )
@@ -56,8 +57,12 @@ def _parse(line: str, number: int, path: Path) -> Frame:
     try:
         return Frame.parse(line)
     except SplitError as error:
-        message = f"line {number}: {error}\n  where: {path}"
-        raise SplitError(message) from None
+        raise SplitError(
+            f"line {number}: {error.headline}",
+            expected=f"date/drive, frame number, l or r: {EXAMPLE}",
+            where=path,
+            remedy="correct the line",
+        ) from None
 
 
 def resolve_split(name_or_path: str) -> Path:

@@ -94,7 +94,7 @@ class LabelReader:
         try:
             return f"<LabelReader of {self.path}: {what} of {len(self)} frames>"
         except LabelStoreError as error:
-            return f"<LabelReader of {self.path}: {what}, {str(error).splitlines()[0]}>"
+            return f"<LabelReader of {self.path}: {what}, {error.headline}>"
 
     def __len__(self) -> int:
         return sum(len(self._committed(sequence)) for sequence in self._sequences())

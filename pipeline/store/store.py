@@ -232,7 +232,10 @@ def _root_attributes(path: Path) -> Mapping[str, Any]:
         attributes = read_document(path)["attributes"]
     except CorruptLabelsError as error:
         raise CorruptLabelsError(
-            f"the folder holds no label store, or a damaged one: {error}", where=path.absolute()
+            f"the folder holds no label store, or a damaged one: {error.headline}",
+            expected=f"a {DOCUMENT} as xd-pipeline segment writes it",
+            where=path.absolute(),
+            remedy=f"check --store; if this is a label store, {repair_remedy(path)}",
         ) from error
     return dict(attributes)
 

@@ -131,7 +131,7 @@ def _check_group(folder: Path, expected: bytes | None) -> Iterator[Finding]:
         document = group_document(read_document(folder)["attributes"])
         reason = None if document == expected else "belongs to another store"
     except LabelStoreError as error:
-        reason = str(error).splitlines()[0]
+        reason = error.headline
     if reason is not None:
         yield Finding(kind="metadata", path=folder, reason=reason, document=expected)
 

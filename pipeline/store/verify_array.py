@@ -109,7 +109,7 @@ def _documents(sequence: Path, name: str) -> tuple[dict[Path, Json], dict[Path, 
         try:
             intact[folder] = read_document(folder)
         except LabelStoreError as error:
-            reasons[folder] = str(error).splitlines()[0]
+            reasons[folder] = error.headline
     return intact, reasons
 
 
@@ -196,7 +196,7 @@ class _Check:
             # The record is written before the shard: a shard without one has lost it.
             reason = None if path.exists() else "missing"
         except CorruptLabelsError as error:
-            reason = str(error).splitlines()[0]
+            reason = error.headline
         if reason is not None:
             stored = self._stored(number)
             yield self._finding(
@@ -258,7 +258,7 @@ class _Check:
             if needed and not path.exists():
                 reason = "missing"
         except CorruptLabelsError as error:
-            reason = str(error).splitlines()[0]
+            reason = error.headline
         if reason is not None:
             yield self._finding("counts", path, reason, shard=number)
 

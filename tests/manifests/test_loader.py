@@ -57,6 +57,7 @@ def test_a_shipped_name_wins_over_a_file_of_that_name(
 def test_message_says_found_expected_where_and_what_to_do() -> None:
     error = XDistillError("found this", expected="that", where=Path("there"), remedy="do so")
     assert str(error) == "found this\n  expected: that\n  where: there\n  what to do: do so"
+    assert error.headline == "found this"
 
 
 def test_errors_that_are_builtins_too_keep_their_message_across_processes() -> None:
@@ -64,6 +65,7 @@ def test_errors_that_are_builtins_too_keep_their_message_across_processes() -> N
 
     error = pickle.loads(pickle.dumps(ManifestError("found", remedy="do")))
     assert isinstance(error, ValueError) and str(error) == "found\n  what to do: do"
+    assert error.headline == "found"
 
 
 def test_a_string_and_a_path_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def write_all(
 
 
 def hold_lease(path: Path, parent: Connection, *, forks: bool = False) -> None:
-    """Hold shard 0 until told to let go; runs in a process of its own."""
+    """Hold shard 0 until a message lets it go; runs in its own process."""
     with new_array(new_store(path)).lease(0) as held:
         # A child of the holder, such as a worker that decodes, may outlive it.
         if forks and os.fork() == 0:

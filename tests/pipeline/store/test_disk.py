@@ -22,7 +22,7 @@ SMALL_DISK_BYTES = 4 << 20
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB of its own."""
+    """A separate file system of 4 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     options = f"size={SMALL_DISK_BYTES}"

@@ -19,7 +19,7 @@ Holder = tuple[ForkServerProcess, Connection]
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[Holder]:
-    """Another process that holds shard 0; it lets go when told, or when killed."""
+    """Another process that holds shard 0; it lets go on a message, or when killed."""
     new_array(new_store(tmp_path / "s"))
     context = multiprocessing.get_context("forkserver")
     here, there = context.Pipe()
@@ -147,7 +147,7 @@ def test_a_lease_file_removed_by_the_holder_before(
 
 
 def test_two_processes_create_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slower of two creators finds the other's store and goes on with it."""
+    """The slower of two creators finds the other's store and uses it."""
     from xdistill.manifests import atomic
 
     rename = atomic._rename
