@@ -1,4 +1,4 @@
-"""The commands of ``xd-pipeline``: one module each, which holds a command of its own name."""
+"""The commands of ``xd-pipeline``: each module holds the command it is named after."""
 
 COMMANDS = {
     "segment": "Run the teacher over KITTI.",

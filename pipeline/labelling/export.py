@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme
@@ -86,7 +86,7 @@ def frames_of(store: LabelStore, array: str) -> int:
     )
 
 
-def _palette(attributes: Mapping[str, Any]) -> NDArray[np.uint8]:
+def _palette(attributes: Mapping[str, Any]) -> UInt8[np.ndarray, "256 3"]:
     """Class colours; groups take the colour of their first class."""
     table = Scheme.recorded(attributes) if "table" in attributes else cityscapes()
     return table.palette()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme, remap
@@ -18,7 +18,9 @@ STRIP_HEIGHT = 26
 """Height in pixels of a caption."""
 TEXT_SCALE = 0.5
 
-Picture = NDArray[np.uint8]
+Picture = UInt8[np.ndarray, "height width 3"]
+Palette = UInt8[np.ndarray, "256 3"]
+LabelMap = UInt8[np.ndarray, "rows width"]
 
 
 def preview(root: Path, store: LabelStore, frame: Frame, *, scheme: Scheme) -> Picture:
@@ -70,7 +72,7 @@ def _write(strip: Picture, text: str, x: int) -> int:
     return x + cv2.getTextSize(text, font, TEXT_SCALE, 1)[0][0]
 
 
-def _legend(title: str, names: tuple[str, ...], palette: Picture, labels: Picture) -> Picture:
+def _legend(title: str, names: tuple[str, ...], palette: Palette, labels: LabelMap) -> Picture:
     """Name the labels of this frame, most frequent first, as far as the width allows."""
     strip = np.full((STRIP_HEIGHT, labels.shape[1], 3), 255, np.uint8)
     x = _write(strip, f"{title}:", 6) + 12

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
-from numpy.typing import NDArray
+from jaxtyping import Int, UInt8
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.grouping.scheme import Scheme
@@ -93,7 +92,9 @@ def _nothing_shared(store: LabelStore, truth: Truth) -> ScoreError:
     )
 
 
-def confusion(truth: NDArray[np.uint8], labels: NDArray[np.uint8], *, classes: int) -> Confusion:
+def confusion(
+    truth: UInt8[np.ndarray, "*pixels"], labels: UInt8[np.ndarray, "*pixels"], *, classes: int
+) -> Int[np.ndarray, "classes classes_and_ignore"]:
     """Count pixels by true class (rows) and label (columns, ignore last).
 
     Args:
@@ -108,9 +109,7 @@ def confusion(truth: NDArray[np.uint8], labels: NDArray[np.uint8], *, classes: i
     return counts.reshape(classes, classes + 1)
 
 
-def merge(
-    counts: Confusion, table: Sequence[int]
-) -> Int[NDArray[np.int64], "groups groups_and_ignore"]:
+def merge(counts: Confusion, table: Sequence[int]) -> Int[np.ndarray, "groups groups_and_ignore"]:
     """Merge the confusion of classes into that of their groups; ignore stays the last column."""
     groups = max(table) + 1
     rows = np.array(table)
