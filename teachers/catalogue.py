@@ -12,8 +12,7 @@ from xdistill.manifests.download import Watch, cache_folder, fetch, sha256_of, u
 from xdistill.manifests.errors import FetchError, ManifestError
 from xdistill.manifests.weights import WeightsError
 from xdistill.teachers.mmseg.config import PACKAGED
-from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import TeacherError, TeacherSettings
 
 PACKAGED_ADDRESS = "package:"
 """Address of weights that come with this package."""

@@ -17,8 +17,7 @@ from torch.nn.functional import interpolate, pad
 from xdistill.grouping.classes import CONFIDENCE_LEVELS, cityscapes
 from xdistill.manifests.memory import memory_reported
 from xdistill.teachers.engines.engine import SMALLER, describe_engine
-from xdistill.teachers.protocol import Prediction, Record, fingerprint_of
-from xdistill.teachers.settings import ENGINES, TeacherSettings
+from xdistill.teachers.protocol import ENGINES, Prediction, Record, TeacherSettings, fingerprint_of
 
 Logits = Float[Tensor, "batch classes height width"]
 

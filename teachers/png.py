@@ -12,12 +12,12 @@ from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests import png
 from xdistill.teachers.protocol import (
     FrameLabelError,
+    Ids,
     Prediction,
     Record,
     TeacherError,
     fingerprint_of,
 )
-from xdistill.teachers.settings import Ids
 
 GREY, PALETTE = 0, 3
 LAYOUT = "*/*/image_0[23]/*.png"

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from xdistill.manifests import loader
-from xdistill.teachers.protocol import Teacher, TeacherError
-from xdistill.teachers.settings import Ids, TeacherSettings
+from xdistill.teachers.protocol import Ids, Teacher, TeacherError, TeacherSettings
 
 FORMS = (
     "the name of a manifest, NAME,CHECKPOINT, png:FOLDER, mmseg:CONFIG,CHECKPOINT, "

@@ -9,7 +9,7 @@ from xdistill.manifests.progress import progress
 from xdistill.pipeline.cli import console
 
 if TYPE_CHECKING:
-    from xdistill.teachers.settings import Ids
+    from xdistill.teachers.protocol import Ids
 
 
 @click.command("score", cls=console.Command)

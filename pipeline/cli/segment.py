@@ -12,7 +12,7 @@ import click
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
-from xdistill.teachers.settings import ENGINES, Ids, TeacherSettings
+from xdistill.teachers.protocol import ENGINES, Ids, TeacherSettings
 from xdistill.teachers.spec import TeacherSpec
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ def check(name: str, data: Path, frames: int, **options: Any) -> None:
     from xdistill.pipeline.kitti.frames import find_frames, image_path
     from xdistill.pipeline.kitti.images import read_image
     from xdistill.teachers.check import compare
-    from xdistill.teachers.settings import ENGINES
+    from xdistill.teachers.protocol import ENGINES
 
     choice = choose(teacher=name, **options)
     if choice.settings.engine == "exact":

@@ -12,7 +12,7 @@ from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.labelling.truth import ScoreError, Truth
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.png import read_label_map
-from xdistill.teachers.settings import Ids
+from xdistill.teachers.protocol import Ids
 
 Confusion = Int[np.ndarray, "classes classes_and_ignore"]
 

@@ -17,8 +17,16 @@ from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests.weights import listed
 from xdistill.teachers.engines.engine import Run
 from xdistill.teachers.network import Network, Prepared, quiet
-from xdistill.teachers.protocol import Record, TeacherError, as_json, canonical_json
-from xdistill.teachers.settings import CONFIG, NATIVE, TeacherSettings, parse_size
+from xdistill.teachers.protocol import (
+    CONFIG,
+    NATIVE,
+    Record,
+    TeacherError,
+    TeacherSettings,
+    as_json,
+    canonical_json,
+    parse_size,
+)
 
 ORIGIN = ("_name_or_path", "transformers_version")
 """Keys of a config that say where it came from and decide no label."""

@@ -17,8 +17,7 @@ from xdistill.manifests.weights import differences
 from xdistill.teachers.engines.engine import make_engine, torch_device
 from xdistill.teachers.hf.network import HfNetwork, Scores, map_classes
 from xdistill.teachers.network import NetworkTeacher, quiet
-from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import TeacherError, TeacherSettings
 
 FILES = ("*.json", "*.txt", "*.safetensors")
 """What is downloaded and read: data alone, no pickle."""

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xdistill.teachers.mmseg.packages import require_mmseg
-from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.settings import CONFIG, NATIVE, parse_size
+from xdistill.teachers.protocol import CONFIG, NATIVE, TeacherError, parse_size
 
 UNREADABLE = (
     OSError,

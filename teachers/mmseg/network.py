@@ -12,8 +12,15 @@ from xdistill.teachers.engines.engine import Run
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg.packages import versions
 from xdistill.teachers.network import Network, Prepared, quiet, slide
-from xdistill.teachers.protocol import Record, TeacherError, as_json, canonical_json
-from xdistill.teachers.settings import CONFIG, TeacherSettings, parse_size
+from xdistill.teachers.protocol import (
+    CONFIG,
+    Record,
+    TeacherError,
+    TeacherSettings,
+    as_json,
+    canonical_json,
+    parse_size,
+)
 
 SIZE_DIVISOR_PX = {"PIDNet": 64}
 """Backbones that fail inside mmsegmentation at inputs that are not multiples of this."""

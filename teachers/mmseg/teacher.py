@@ -17,8 +17,7 @@ from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg.network import MmsegNetwork, SingleScale
 from xdistill.teachers.mmseg.packages import registry
 from xdistill.teachers.network import NetworkTeacher, quiet
-from xdistill.teachers.protocol import Record, TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import Record, TeacherError, TeacherSettings
 from xdistill.teachers.weights.checkpoint import Checkpoint, read_checkpoint
 from xdistill.teachers.weights.published import ATTENTION, MMSEG, adapt, author, convert
 

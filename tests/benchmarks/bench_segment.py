@@ -21,8 +21,7 @@ from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.network import GPU_CALLS, NetworkTeacher, Prepared
-from xdistill.teachers.protocol import Prediction, fingerprint_of
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import Prediction, TeacherSettings, fingerprint_of
 from xdistill.teachers.spec import load_teacher
 
 TEACHER_S, GPU_S = 0.05, 0.025

@@ -24,7 +24,7 @@ from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import LabelStore
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.network import quiet
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
 pytest.importorskip("mmseg")

@@ -13,8 +13,7 @@ from xdistill.manifests import loader
 from xdistill.manifests.errors import FetchError, ManifestError
 from xdistill.teachers import catalogue
 from xdistill.teachers.mmseg import config as mmseg_config
-from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import TeacherError, TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
 PAGE = b"<!DOCTYPE html><title>Sign in</title>"

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xdistill.teachers.protocol import Teacher, TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import Teacher, TeacherError, TeacherSettings
 from xdistill.teachers.spec import TeacherSpec, load_teacher
 
 OWN = """

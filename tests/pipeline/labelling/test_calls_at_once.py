@@ -18,8 +18,7 @@ from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.network import GPU_CALLS, Network, NetworkTeacher, Prepared
 from xdistill.teachers.png import PngTeacher
-from xdistill.teachers.protocol import Prediction, TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import Prediction, TeacherError, TeacherSettings
 
 CALLS = 3
 

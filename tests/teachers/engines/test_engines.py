@@ -22,8 +22,7 @@ from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
 from xdistill.teachers.network import quiet
-from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import TeacherError, TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
 pytestmark = pytest.mark.slow

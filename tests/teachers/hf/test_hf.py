@@ -14,8 +14,7 @@ from torch import Tensor
 
 from xdistill.manifests.errors import FetchError
 from xdistill.teachers.hf.network import map_classes
-from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.settings import TeacherSettings
+from xdistill.teachers.protocol import TeacherError, TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
 transformers = pytest.importorskip("transformers")
