@@ -3,6 +3,7 @@
 python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth
 """
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
@@ -40,6 +40,8 @@ SPACING = 9
 FRAMES = 5
 """Frames taken from a drive."""
 
+Frames = UInt8[np.ndarray, "frames height width 3"]
+LabelMaps = UInt8[np.ndarray, "frames height width"]
 Images = Float[Tensor, "batch 3 height width"]
 Classes = Int[Tensor, "batch height width"]
 
@@ -72,7 +74,7 @@ FEWEST_DRIVES = -(-TeacherTraining().batch // FRAMES)
 
 def labelled_frames(
     seed: int, *, drives: int, size: tuple[int, int], advance: Advance
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+) -> tuple[Frames, LabelMaps]:
     """Render FRAMES frames of each drive.
 
     Args:
@@ -82,7 +84,7 @@ def labelled_frames(
         advance: Called with the number of frames finished, for progress.
 
     Returns:
-        RGB images (N, height, width, 3) and train ids (N, height, width).
+        RGB images and train ids.
     """
     images = np.empty((drives * FRAMES, *size, 3), np.uint8)
     labels = np.empty((drives * FRAMES, *size), np.uint8)
@@ -98,7 +100,7 @@ def labelled_frames(
     return images, labels
 
 
-def class_weights(labels: NDArray[np.uint8], *, rarity: float) -> Float[Tensor, " classes"]:
+def class_weights(labels: LabelMaps, *, rarity: float) -> Float[Tensor, " classes"]:
     """Weight of each class; the mean over pixels is 1."""
     counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[: len(cityscapes().names)]
     frequency = counts / counts.sum()
@@ -107,7 +109,7 @@ def class_weights(labels: NDArray[np.uint8], *, rarity: float) -> Float[Tensor, 
 
 
 def batches(
-    images: NDArray[np.uint8], labels: NDArray[np.uint8], settings: TeacherTraining
+    images: Frames, labels: LabelMaps, settings: TeacherTraining
 ) -> Iterator[tuple[Images, Classes]]:
     """Random frames, randomly mirrored, exposed and balanced; one batch per step."""
     rng = np.random.default_rng(settings.seed)
@@ -139,10 +141,7 @@ def logits(model: Any, frames: Images) -> tuple[Tensor, Tensor]:
 
 
 def train(
-    model: nn.Module,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-    settings: TeacherTraining,
+    model: nn.Module, images: Frames, labels: LabelMaps, settings: TeacherTraining
 ) -> Iterator[float]:
     """Train in place and yield the loss of each step."""
     weights = class_weights(labels, rarity=settings.rarity)
@@ -171,8 +170,8 @@ def train(
     model.eval()
 
 
-def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Train ids (N, height, width) of RGB frames (N, height, width, 3)."""
+def predict(model: nn.Module, images: Frames) -> LabelMaps:
+    """Train ids of RGB frames."""
     parts = []
     with torch.inference_mode():
         for at in range(0, len(images), CHUNK):
@@ -181,7 +180,7 @@ def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate(parts)
 
 
-def ceiling(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def ceiling(labels: LabelMaps) -> LabelMaps:
     """Labels that a perfect teacher of this architecture could predict.
 
     A cell of the heads (a quarter of the network input) holds each class's share of its pixels,
@@ -195,7 +194,7 @@ def ceiling(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(fine.argmax(dim=1).to(torch.uint8).numpy())
 
 
-def report(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> list[str]:
+def report(truth: LabelMaps, found: LabelMaps) -> list[str]:
     """IoU of each group and class in percent, beside the ceiling's, and the means."""
     best, table, scheme = ceiling(truth), cityscapes(), load_scheme("4")
     lines = []
@@ -277,7 +276,7 @@ def main(out: Path, steps: int, drives: int, judged: int) -> None:
     for line in report(others[1], predict(model, others[0])):
         click.echo(line)
     click.echo(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")
-    click.echo("next: xd-pipeline segment --teacher mmseg:street_ocrnet.py," + str(out))
+    click.echo(f"next: xd-pipeline segment --teacher {shlex.quote(f'mmseg:{CONFIG},{out}')}")
 
 
 if __name__ == "__main__":
