@@ -1,6 +1,5 @@
 """A run's checkpoint: written whole or not at all, read without running what is in it."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,15 +42,10 @@ def save_checkpoint(run: Path, training: Training) -> Path:
     for name, network in _networks(training.model).items():
         content[name] = network.state_dict()
     path = run / FILE_NAME
-    aside = atomic.partial_name(path)
     try:
-        with aside.open("wb") as file:
+        with atomic.replacing(path) as aside, aside.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
     except (OSError, RuntimeError) as error:
-        atomic.discard(aside)
         raise TrainingError(
             f"the checkpoint of step {training.step} cannot be written: {error}",
             where=path,
