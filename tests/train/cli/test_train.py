@@ -63,6 +63,7 @@ def test_runs_are_numbered(run: Run, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_resume_goes_on_and_a_finished_run_has_nothing_to_do(run: Run, tmp_path: Path) -> None:
     assert run("--recipe", "xdistill-rn18", "--drive", "0001", "--steps", "1").exit_code == 0
     result = run("--resume", "--steps", "3", small=False)
@@ -76,6 +77,7 @@ def test_resume_goes_on_and_a_finished_run_has_nothing_to_do(run: Run, tmp_path:
     assert result.stdout == "nothing to do: runs/xdistill-rn18-1 is at step 3 of 3\n"
 
 
+@pytest.mark.slow
 def test_bare_command_uses_the_files_defaults(run: Run, split: Path, tmp_path: Path) -> None:
     sets = "".join(f"{key} = {value}\n" for key, value in (s.split("=") for s in SMALL[:3]))
     (tmp_path / "own.toml").write_text(
@@ -157,6 +159,7 @@ def test_mistakes_are_told_without_a_traceback_and_write_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_a_checkpoint_that_resume_takes_up(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

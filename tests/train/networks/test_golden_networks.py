@@ -11,6 +11,8 @@ from xdistill.train.networks.depth import monodepth2
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.recipe.recipe import ResNet
 
+pytestmark = pytest.mark.slow
+
 ENCODERS: dict[int, ResNet] = {18: "resnet18", 50: "resnet50"}
 
 

@@ -145,6 +145,7 @@ def test_paths_in_a_recipe_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_
     assert load_recipe("xdistill-rn18").scheme == "4"
 
 
+@pytest.mark.slow
 @given(
     width=st.integers(2, 40),
     lr=st.floats(1e-9, 1.0),
