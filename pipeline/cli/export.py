@@ -1,5 +1,6 @@
 """``xd-pipeline export``."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -28,4 +29,5 @@ def export(store: Path, out: Path, array: str, colour: bool) -> None:
         written = run(labels, out, array=array, colour=colour, advance=bar.update)
     click.echo(f"wrote {written} PNG files to {out}")
     if array == "classes" and not colour:
-        click.echo(f"next: xd-pipeline segment --teacher png:{out} reads them into another store")
+        teacher = shlex.quote(f"png:{out}")
+        click.echo(f"next: xd-pipeline segment --teacher {teacher} reads them into another store")

@@ -1,5 +1,6 @@
 """``xd-pipeline regroup``."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -53,4 +54,5 @@ def regroup(store: Path, scheme: str, part: str | None) -> None:
     if len(tasks) < len(pending):
         click.echo(f"this was part {part}; the next step waits for the other parts")
     else:
-        click.echo(f"next: xd-pipeline info --store {store}, or xd-train --store {store}")
+        place = shlex.quote(str(store))
+        click.echo(f"next: xd-pipeline info --store {place}, or xd-train --store {place}")

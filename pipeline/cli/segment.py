@@ -1,5 +1,6 @@
 """``xd-pipeline segment``."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -250,4 +251,4 @@ def _finish(plan: "Plan", labelling: "Labelling", outcome: "Outcome", *, part: s
     if len(labelling.tasks) < len(plan.tasks):
         click.echo(f"this was part {part}; the next step waits for the other parts")
     else:
-        click.echo(f"next: xd-pipeline regroup --store {store} --scheme 4")
+        click.echo(f"next: xd-pipeline regroup --store {shlex.quote(str(store))} --scheme 4")

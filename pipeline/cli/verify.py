@@ -1,5 +1,6 @@
 """``xd-pipeline verify``: check every byte, and redo what is damaged."""
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -41,9 +42,8 @@ def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
     if report.ok:
         return
     if not repair:
-        click.echo(
-            f"next: xd-pipeline verify --store {store} --repair --data {data} {_own_teacher(store)}"
-        )
+        places = f"--store {shlex.quote(str(store))} --repair --data {shlex.quote(str(data))}"
+        click.echo(f"next: xd-pipeline verify {places} {_own_teacher(store)}")
         sys.exit(1)
     failed = _repair(store, report, data=data, spec=choose(**teacher))
     again = _verify(store)

@@ -70,3 +70,9 @@ def test_a_plan_of_nothing_has_nothing_to_write(tree: Tree, store: Path) -> None
     assert result.exit_code == 0
     assert "nothing to do: all 72 frames" in result.stdout
     assert "without --plan" not in result.stdout and "next: xd-pipeline regroup" in result.stdout
+
+
+def test_the_next_command_can_be_pasted_whatever_the_path(tree: Tree, tmp_path: Path) -> None:
+    store = tmp_path / "my labels.zarr"
+    said = run(tree, store).stdout
+    assert f"next: xd-pipeline regroup --store '{store}' --scheme 4\n" in said
