@@ -1,5 +1,6 @@
 """Engines: what folding does, what each engine keeps, and where it does not run."""
 
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from typing import Any
 
@@ -22,12 +23,16 @@ from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
 from xdistill.teachers.network import quiet
-from xdistill.teachers.protocol import TeacherError, TeacherSettings
+from xdistill.teachers.protocol import Teacher, TeacherError, TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
+SMALL = TeacherSettings(input_size="320")
+KEYS = ["a", "b"]
+
+Batch = list[NDArray[np.uint8]]
 
 
 class Blocks(nn.Module):
@@ -95,34 +100,36 @@ def test_pidnet_folds_although_it_normalises_first() -> None:
     assert 0 < left < every / 2
 
 
+Labelled = tuple[Teacher, list[NDArray[np.uint8]]]
+
+
+@pytest.fixture(scope="module")
+def exact(checkpoints: Checkpoints, batches: list[Batch]) -> Labelled:
+    """The exact teacher, and its labels of each batch."""
+    teacher = load_teacher(f"mmseg:{FCN},{checkpoints(FCN)}", device="cpu", settings=SMALL)
+    return teacher, [teacher.label(batch, KEYS[: len(batch)]).classes for batch in batches]
+
+
+@pytest.fixture(scope="module")
+def batches(frames: list[NDArray[np.uint8]]) -> list[Batch]:
+    """Two frames at once, one of another size, and one of the first size again."""
+    return [frames, [frames[0][:, :800].copy()], frames[:1]]
+
+
 @pytest.mark.parametrize("engine", ["fused", "onnx", "bf16"])
-def test_near_exact_engines_keep_the_labels(
-    engine: str, checkpoints: Checkpoints, frames: list[NDArray[np.uint8]]
+def test_engines_keep_the_labels_at_several_sizes(
+    engine: str, checkpoints: Checkpoints, batches: list[Batch], exact: Labelled
 ) -> None:
     if engine == "onnx":
         pytest.importorskip("onnxruntime")
+    reference, expected = exact
     spec = f"mmseg:{FCN},{checkpoints(FCN)}"
-    exact = load_teacher(spec, settings=TeacherSettings(input_size="320"))
-    other = load_teacher(spec, settings=TeacherSettings(input_size="320", engine=engine))
-    assert exact.fingerprint != other.fingerprint
-    labels = [teacher.label(frames, ["a", "b"]).classes for teacher in (exact, other)]
-    share = (labels[0] == labels[1]).mean()
-    # A random network's scores lie close together: bf16 rounding decides many pixels.
-    assert share >= (0.8 if engine == "bf16" else 0.9999)
-
-
-@pytest.mark.parametrize("engine", ["fused", "onnx"])
-def test_frames_of_several_sizes_keep_their_labels(
-    engine: str, checkpoints: Checkpoints, frames: list[NDArray[np.uint8]]
-) -> None:
-    if engine == "onnx":
-        pytest.importorskip("onnxruntime")
-    spec = f"mmseg:{FCN},{checkpoints(FCN)}"
-    exact = load_teacher(spec, settings=TeacherSettings(input_size="320"))
-    other = load_teacher(spec, settings=TeacherSettings(input_size="320", engine=engine))
-    for frame in (frames[0], frames[0][:, :800].copy(), frames[0]):
-        classes = [teacher.label([frame], ["a"]).classes for teacher in (exact, other)]
-        assert (classes[0] == classes[1]).mean() >= 0.9999
+    other = load_teacher(spec, settings=replace(SMALL, engine=engine))
+    assert reference.fingerprint != other.fingerprint
+    for batch, classes in zip(batches, expected, strict=True):
+        share = (other.label(batch, KEYS[: len(batch)]).classes == classes).mean()
+        # A random network's scores lie close together: bf16 rounding decides many pixels.
+        assert share >= (0.8 if engine == "bf16" else 0.9999)
 
 
 def test_no_memory_for_the_folded_copy_names_the_exact_engine() -> None:

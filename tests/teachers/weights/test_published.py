@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from xdistill.manifests.weights import WeightsError, load_strictly
+from xdistill.teachers import catalogue
 from xdistill.teachers.mmseg import attention
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
@@ -33,6 +35,8 @@ from xdistill.teachers.weights.published import (
 pytestmark = pytest.mark.slow
 
 pytest.importorskip("mmseg")
+NARROW = "street_ocrnet.py"
+"""An OCRNet of the same parts, in a hundredth of the time."""
 NAMES = {ORIGINAL: "hrnet_ocr_official", INVERSEFORM: "inverseform"}
 
 
@@ -191,9 +195,9 @@ def test_lower_scale_is_weighted_before_it_is_enlarged() -> None:
 
 @pytest.fixture(scope="module")
 def with_attention(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An OCRNet checkpoint with an attention head, random."""
-    state = random_state(OCRNET)
-    head = attention.attention_head(512)
+    """A narrow OCRNet's checkpoint with an attention head, random."""
+    state = random_state(NARROW)
+    head = attention.attention_head(64)
     state |= {f"scale_attn.{key}": value for key, value in head.state_dict().items()}
     return save(tmp_path_factory.mktemp("attention") / "hms.pth", state)
 
@@ -202,7 +206,7 @@ def test_multi_scale_teacher_equals_two_passes_by_hand(
     with_attention: Path, rng: np.random.Generator
 ) -> None:
     settings = TeacherSettings(input_size="native", scales=(0.5, 1.0))
-    teacher: Any = load_teacher(f"mmseg:{OCRNET},{with_attention}", settings=settings)
+    teacher: Any = load_teacher(f"mmseg:{NARROW},{with_attention}", settings=settings)
     assert teacher.record["attention_scales"] == [0.5, 1.0]
     colours = rng.integers(0, 256, (4, 8, 3), dtype=np.uint8)
     frame = np.asarray(cv2.resize(colours, (128, 64)), np.uint8)
@@ -232,8 +236,12 @@ def logits_and_attention(model: Any, inputs: Tensor) -> tuple[Tensor, Tensor]:
     return logits, trust
 
 
-def test_multi_scale_defaults_and_wrong_scales(with_attention: Path) -> None:
-    spec = f"mmseg:{OCRNET},{with_attention}"
+def test_multi_scale_defaults_and_wrong_scales(
+    with_attention: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = replace(catalogue.entry("inverseform-hr48-hms"), config=NARROW)
+    monkeypatch.setattr(catalogue, "entry", lambda name: known)
+    spec = f"mmseg:{NARROW},{with_attention}"
     teacher = load_teacher(spec)
     record = teacher.record
     assert record["attention_scales"] == [0.25, 0.5, 1.0, 2.0] and record["scales"] == [1.0]
