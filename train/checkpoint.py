@@ -1,4 +1,4 @@
-"""A run's checkpoint: written whole or not at all, read without running what is in it."""
+"""A run's checkpoint, written in one step, and the weights that a training starts from."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,11 +26,11 @@ NETWORKS = ("depth", "pose", "d2s")
 
 
 def save_checkpoint(run: Path, training: Training) -> Path:
-    """Write the run's checkpoint in one step; after a crash it is the old one or the new one.
+    """Write the run's checkpoint in one step: after a crash it is the old one or the new one.
 
     Raises:
-        TrainingError: A parameter is not finite (the checkpoint before is kept), or the file
-            cannot be written.
+        TrainingError: A parameter is not finite, or the file cannot be written; the previous
+            checkpoint is kept.
     """
     _require_finite(training, run)
     content: dict[str, Any] = {
@@ -49,13 +49,13 @@ def save_checkpoint(run: Path, training: Training) -> Path:
         raise TrainingError(
             f"the checkpoint of step {training.step} cannot be written: {error}",
             where=path,
-            remedy="make room or check the folder's rights, and go on with --resume",
+            remedy="free space or make the folder writable, then continue with --resume",
         ) from error
     return path
 
 
 def load_checkpoint(run: Path, training: Training) -> None:
-    """Bring networks, optimiser, step and random state to those of the run's checkpoint.
+    """Set networks, optimiser, step and random state to those of the run's checkpoint.
 
     Raises:
         WeightsError: The file is damaged or does not fit the recipe.
@@ -70,7 +70,7 @@ def load_checkpoint(run: Path, training: Training) -> None:
     if training.device.type in states:
         training.generator.set_state(states[training.device.type])
     else:
-        # Another kind of device draws other numbers anyway.
+        # A device of another type draws other numbers anyway.
         training.generator.manual_seed(training.recipe.seed + training.step)
 
 
@@ -81,7 +81,7 @@ def load_initial_weights(training: Training) -> None:
         TrainingError: The folder of ``init`` does not exist.
         WeightsError: A file is missing, damaged or of another architecture.
         FetchError: The ImageNet weights are not available.
-        RecipeError: Nobody publishes weights of the encoder.
+        RecipeError: The encoder has no published weights.
     """
     recipe = training.recipe
     if recipe.init is not None:
@@ -121,7 +121,7 @@ def load_initial_encoders(model: Model, recipe: Recipe) -> None:
     """Start the encoders from ImageNet weights or from a torchvision state dict.
 
     Raises:
-        RecipeError: Nobody publishes weights of the encoder.
+        RecipeError: The encoder has no published weights.
         FetchError: The ImageNet weights are not available.
         WeightsError: The file does not fit the encoder.
     """
@@ -180,24 +180,24 @@ def load_depth_network(
 
 
 def _networks(model: Model) -> dict[str, nn.Module]:
-    """The networks that the recipe has, by their key in the checkpoint."""
+    """The recipe's networks by their key in the checkpoint."""
     found = {name: getattr(model, name) for name in NETWORKS}
     return {name: network for name, network in found.items() if network is not None}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The checkpoint's content, of a form that this version knows."""
+    """The content of a checkpoint whose format this version knows."""
     if not path.is_file():
         raise WeightsError(
-            "no checkpoint",
+            "the folder holds no checkpoint",
             expected=f"{FILE_NAME} of a run, or Monodepth2's encoder.pth and depth.pth",
             where=path.parent.absolute(),
-            remedy="give the folder that xd-train wrote, or train one",
+            remedy="give a folder that xd-train wrote, or train first",
         )
     content = read_weights(path)
     if content.get("format") != FORMAT:
         raise WeightsError(
-            f"a checkpoint of format {content.get('format')}",
+            f"the checkpoint has format {content.get('format')}",
             expected=f"format {FORMAT}",
             where=path,
             remedy="read it with the version of xdistill that wrote it",
@@ -208,8 +208,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _part(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     if not isinstance(content.get(name), dict):
         raise WeightsError(
-            f"no {name} in the checkpoint",
-            expected=f"a checkpoint of a recipe with {name}",
+            f"the checkpoint has no {name}",
+            expected=f"the checkpoint of a recipe with {name}",
             where=path,
             remedy="check that the recipe is the run's own",
         )
@@ -217,12 +217,12 @@ def _part(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
 
 
 def _require_finite(training: Training, run: Path) -> None:
-    """A step with infinite gradients leaves its mark here before the next loss shows it."""
+    """Catch a step with infinite gradients before the next loss shows it."""
     for name, parameter in training.model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise TrainingError(
                 f"parameter {name} is not finite after step {training.step}",
-                expected="finite parameters; this checkpoint was not written",
+                expected="finite parameters; the previous checkpoint is kept",
                 where=run,
-                remedy="go on from the last good checkpoint with --resume, or lower lr",
+                remedy="continue from the previous checkpoint with --resume, or lower lr",
             )

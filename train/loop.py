@@ -32,7 +32,7 @@ LOGGED = ("loss", "loss_photometric", "loss_smoothness", "loss_d2s")
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Never ask to stop."""
     return False
 
 
@@ -41,7 +41,7 @@ def train(training: Training, job: Job, *, stop_requested: Callable[[], bool] = 
 
     Args:
         training: Advanced step by step.
-        job: What to do.
+        job: Frames, length and run folder.
         stop_requested: Asked after each step; True ends the training with a checkpoint.
 
     Raises:
@@ -107,12 +107,12 @@ def optimise(training: Training, batch: Batch, job: Job) -> dict[str, float | in
 
 
 def _is_due(training: Training, job: Job, interval: int) -> bool:
-    """At every multiple of the interval, and at the end."""
+    """Whether the step is a multiple of the interval, or the last."""
     return training.step % interval == 0 or training.step == job.stop
 
 
 def _look(training: Training, bar: "tqdm[Any]", job: Job) -> None:
-    """The validation after an epoch, and the picture of the first frame."""
+    """Validate after each epoch; draw the first frame every ``picture_interval`` steps."""
     if job.validation is not None and _is_due(training, job, job.steps_per_epoch):
         bar.clear()
         log_validation(training, job.validation, run=job.run, stop=job.stop)
@@ -124,7 +124,7 @@ def _look(training: Training, bar: "tqdm[Any]", job: Job) -> None:
 
 
 def _report(training: Training, values: dict[str, float | int], bar: "tqdm[Any]", job: Job) -> None:
-    """A line that stays, every ``log_interval`` steps."""
+    """Print a permanent line every ``log_interval`` steps."""
     if not _is_due(training, job, training.recipe.log_interval):
         return
     shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if key != "step")

@@ -28,7 +28,7 @@ Build = Callable[[Recipe], DepthNetwork]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """The loss of one batch and what it is made of."""
+    """The loss of one batch and its terms."""
 
     total: Float[Tensor, ""]
     """What the optimiser minimises (Eq. 4)."""
@@ -39,13 +39,13 @@ class Terms:
     d2s: Float[Tensor, ""]
     """L_D2S without its weight (Eq. 3); 0 without distillation."""
     reprojected: Float[Tensor, ""]
-    """Share of pixels where a warped source fits best."""
+    """Share of pixels that the automask keeps: a warped source frame fits best."""
     forward_motions: Float[Tensor, "batch 4 4"]
-    """T(target -> later source) that the loss was made with."""
+    """T(target -> later source) that the loss used."""
 
 
 class Model(nn.Module):
-    """The depth network with the pose and D2S networks that are trained beside it."""
+    """The depth network with the pose and D2S networks trained beside it."""
 
     def __init__(self, recipe: Recipe) -> None:
         """Build the networks of the recipe with random weights.
@@ -72,11 +72,11 @@ class Model(nn.Module):
         Args:
             batch: On the model's device.
             d2s_weight: lambda_D2S of this step; at 0 no gradient of L_D2S reaches any network.
-            reduction: What is taken over the sources, the auto-mask's minimum or their mean.
-            generator: Source of the auto-mask's noise.
+            reduction: Over the source frames: the automask's minimum, or their mean.
+            generator: Source of the automask's noise.
         """
         inputs = unit_images(batch.inputs)
-        disparities = self.depth(inputs[0])
+        disparities = self.depth(inputs[0])  # (B, 1, H / 2^s, W / 2^s) at scale s
         views = self._views(batch, inputs)
         base = self_supervised(
             disparities,
@@ -99,7 +99,7 @@ class Model(nn.Module):
     def _views(
         self, batch: Batch, inputs: Sequence[Float[Tensor, "batch 3 height width"]]
     ) -> Views:
-        """What the losses compare: the images as recorded, whatever the networks see."""
+        """The images as recorded, which the losses compare, with cameras and motions."""
         target, *sources = unit_images(batch.originals)
         return Views(
             target=target,
@@ -164,10 +164,10 @@ def depth_networks() -> dict[str, Build]:
 
 
 def require_depth_network(recipe: Recipe) -> Build:
-    """What builds the recipe's depth network.
+    """The function that builds the recipe's depth network.
 
     Raises:
-        RecipeError: No file lists the name.
+        RecipeError: No file defines the network.
     """
     known = depth_networks()
     if recipe.encoder not in known:

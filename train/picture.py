@@ -1,4 +1,4 @@
-"""A picture of one frame: image, disparity, the teacher's groups and the predicted ones."""
+"""A picture of one frame: image, disparity, and the teacher's beside the predicted groups."""
 
 import cv2
 import numpy as np
@@ -16,11 +16,11 @@ CAPTION_HEIGHT = 22
 """Pixels."""
 TEXT_SCALE = 0.45
 NEAR_PERCENTILE = 95
-"""Disparity at this percentile and above gets the brightest colour, so that outliers do not."""
+"""Percentile of the disparity that gets the brightest colour, so that outliers do not dim it."""
 
 
 def draw(model: Model, batch: Batch) -> Picture:
-    """Draw the first frame of a batch as the networks, in evaluation mode, see it.
+    """Draw the first frame of a batch, with predictions in evaluation mode.
 
     Args:
         model: Its training mode is restored.
@@ -59,7 +59,7 @@ def _bytes(image: torch.Tensor) -> Picture:
 
 
 def _heat(disparity: NDArray[np.float32]) -> Picture:
-    """Dark is far, bright is near (magma)."""
+    """Colour disparity with magma: dark is far, bright is near."""
     far, near = float(disparity.min()), float(np.percentile(disparity, NEAR_PERCENTILE))
     level = np.clip((disparity - far) / max(near - far, 1e-6), 0, 1)
     colours = cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_MAGMA)
@@ -75,7 +75,7 @@ def _panel(content: Picture, caption: str) -> Picture:
 
 
 def _legend(scheme: Scheme, width: int) -> Picture:
-    """Colour and name of every group, over as many lines as they take."""
+    """Colour and name of every group, on as many lines as needed."""
     strips = [_strip(width)]
     x = 4
     for name, colour in zip(scheme.groups, scheme.colours, strict=True):

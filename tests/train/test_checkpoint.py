@@ -175,6 +175,13 @@ def test_init_without_a_folder(training: Training, tmp_path: Path) -> None:
         load_initial_networks(training.model, tmp_path / "absent")
 
 
+def test_none_leaves_the_random_weights(narrow: None) -> None:
+    started = new_training(replace(RECIPE, encoder_weights="none"), device=CPU)
+    before = new_training(RECIPE, device=CPU).model
+    load_initial_weights(started)
+    assert same(started.model, before)
+
+
 def test_an_encoder_without_published_weights_says_so() -> None:
     started = new_training(replace(RECIPE, encoder="narrow"), device=CPU)
     with pytest.raises(RecipeError) as caught:
@@ -184,7 +191,7 @@ def test_an_encoder_without_published_weights_says_so() -> None:
 
 
 def test_a_folder_without_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no checkpoint"):
+    with pytest.raises(WeightsError, match="the folder holds no checkpoint"):
         load_depth_network(tmp_path, device=CPU)
 
 
@@ -196,7 +203,7 @@ def test_other_formats_and_missing_parts_are_named(training: Training, tmp_path:
         load_checkpoint(tmp_path, training)
     del content["d2s"]
     torch.save(content, path)
-    with pytest.raises(WeightsError, match="no d2s in the checkpoint"):
+    with pytest.raises(WeightsError, match="the checkpoint has no d2s"):
         load_checkpoint(tmp_path, training)
 
 

@@ -24,7 +24,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainCommand(console.Command):
-    """A resumed run's record stands for what is not typed."""
+    """Options that are not typed come from the record of a resumed run."""
 
     def unused(self, ctx: click.Context) -> Collection[str]:
         if not ctx.params["resume"]:
@@ -68,7 +68,7 @@ class TrainCommand(console.Command):
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
-    help="Where to train.  [cuda where there is one]",
+    help="Where to train.  [cuda if available]",
 )
 @console.examples(
     "xd-train --recipe xdistill-rn18 --data kitti --store labels.zarr",
@@ -77,7 +77,7 @@ class TrainCommand(console.Command):
     "xd-train --resume --out runs/xdistill-rn50-1",
 )
 def main(**options: Any) -> None:
-    """Train a depth network, distilled from the label store where the recipe says so.
+    """Train a depth network, distilled from the label store if the recipe says so.
 
     The run folder gets the resolved recipe, the checkpoint, metrics.jsonl, validation.jsonl and
     pictures. Ctrl-C ends after the current step with a checkpoint; --resume continues from it as if
@@ -104,7 +104,7 @@ def main(**options: Any) -> None:
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """The options as arguments of ``prepare``; a resumed run's own stand for what is not typed."""
+    """The options as arguments of ``prepare``; a resumed run fills in those not typed."""
     from xdistill.train.job import recorded
     from xdistill.train.recipe.file import load_recipe
     from xdistill.train.run import free_name, newest_run
@@ -120,7 +120,7 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
         run = options["out"] or newest_run()
         recipe = options["recipe"] if _typed("recipe") else None
         own = recorded(run, recipe=recipe, overrides=options["overrides"])
-        note(f"resuming {run} with its own options, but for those given here")
+        note(f"resuming {run}: options not given here are the run's own")
         asked = own | {key: asked[key] for key in asked if _typed(*_SOURCES[key])}
     else:
         recipe = load_recipe(options["recipe"], overrides=options["overrides"])
@@ -133,7 +133,7 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say_selection(asked: dict[str, Any], options: dict[str, Any]) -> None:
-    """Split and device, whose defaults no option shows; before anything can fail for them."""
+    """Print split and device, whose defaults no option shows, before a check can fail."""
     chosen = options["resume"] or options["split"] or options["drives"]
     selection = asked["selection"]
     split = selection.split or "drives " + " ".join(selection.drives)
@@ -147,17 +147,17 @@ _SOURCES = {
     "selection": ("split", "drives", "camera"),
     "validation_split": ("val_split",),
 }
-"""Which options make each argument of ``prepare`` that a run records."""
+"""Options behind each argument of ``prepare`` that a run records."""
 
 
 def _typed(*names: str) -> bool:
-    """Whether one of the options stands on the command line."""
+    """Whether one of the options is on the command line."""
     context = click.get_current_context()
     return any(context.get_parameter_source(n) is ParameterSource.COMMANDLINE for n in names)
 
 
 def _selection(options: dict[str, Any]) -> "Selection":
-    """The frames asked for: drives in place of a split, unless only the split was typed."""
+    """The selected frames: drives replace a split, unless only the split was typed."""
     from xdistill.train.data.triplets import Selection
 
     if _typed("drives") and _typed("split"):
@@ -168,7 +168,7 @@ def _selection(options: dict[str, Any]) -> "Selection":
 
 
 class StopRequest:
-    """Whether somebody asked to stop."""
+    """Whether the user asked to stop."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 BRIGHTNESS = CONTRAST = SATURATION = 0.2
-"""Factors are drawn from 1 - this to 1 + this (Monodepth2)."""
+"""Factors are drawn from 1 - this value to 1 + this value (Monodepth2)."""
 HUE = 0.1
-"""Shift of the hue, at most this share of the colour circle either way (Monodepth2)."""
+"""Largest turn of the hue in either direction, as a share of the colour circle (Monodepth2)."""
 GREY = (0.299, 0.587, 0.114)
 """Luma weights of R, G and B (ITU-R BT.601)."""
 OPERATIONS = ("brightness", "contrast", "saturation", "hue")
@@ -36,10 +36,10 @@ class Jitter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augmentation:
-    """What is done to one triplet."""
+    """Augmentation of one triplet."""
 
     mirrored: bool
-    """Whether left and right are exchanged."""
+    """Whether left and right are swapped."""
     jitter: Jitter | None
     """Colour jitter of what the networks see; None leaves the colours."""
 
@@ -87,7 +87,7 @@ def apply_jitter(image: NDArray[np.uint8], jitter: Jitter) -> NDArray[np.uint8]:
 
 
 def _counterpart(colours: Image, operation: str) -> Image | float:
-    """What the image is blended with: black, its mean luma, or each pixel's luma."""
+    """Blend partner of the image: black, its mean luma, or each pixel's luma."""
     if operation == "brightness":
         return 0.0
     luma = colours @ np.array(GREY, np.float32)

@@ -1,4 +1,4 @@
-"""Triplets from disk to batches, the same stream whatever reads it and wherever it starts."""
+"""Triplets from disk to batches: the same stream for any number of workers and any start."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -35,19 +35,19 @@ from xdistill.train.recipe.recipe import Recipe
 MONODEPTH2_INTRINSICS = (0.58, 1.92, 0.5, 0.5)
 """fx, fy, cx, cy as shares of width and height, for every KITTI drive (Monodepth2)."""
 ORDER_STREAM, AUGMENTATION_STREAM = 0, 1
-"""Separate random streams, so that changing one draw leaves the other as it was."""
+"""Separate random streams, so that a change to one leaves the other unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Triplets (target, earlier source, later source) with what belongs to them."""
+    """Triplets (target, earlier source, later source), cameras, labels and recorded motions."""
 
     frames: tuple[str, ...]
     """Target frames as split lines."""
     originals: UInt8[Tensor, "batch 3 3 height width"]
-    """The triplets in RGB as recorded: the losses compare these."""
+    """The triplets in RGB as recorded, which the losses compare."""
     inputs: UInt8[Tensor, "batch 3 3 height width"]
-    """The triplets with jittered colours: the networks see these."""
+    """The triplets with jittered colours, which the networks see."""
     intrinsics: Float[Tensor, "batch 3 3"]
     """K in pixels of the images' size."""
     labels: UInt8[Tensor, "batch height width"] | None
@@ -60,7 +60,7 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
-        """The batch in page-locked memory, from which copies to a GPU overlap with work."""
+        """The batch in page-locked memory, so that copies to a GPU overlap with computation."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
@@ -107,11 +107,11 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
         self.labels = labels
 
     def require_recordings(self) -> None:
-        """Read once what the recipe needs beside the images, so that nothing starts without it.
+        """Check the recordings that the recipe needs beside the images.
 
         Raises:
             CalibrationError: A date's calibration is missing or incomplete.
-            PoseError: A recorded pose is missing or has another form.
+            PoseError: A recorded pose is missing or malformed.
         """
         recorded = self.recipe.pose == "oxts"
         if recorded or self.recipe.intrinsics == "calibration":
@@ -160,7 +160,7 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
         )
 
     def _intrinsics(self, frame: Frame, augmentation: Augmentation) -> torch.Tensor:
-        """K (3, 3). Monodepth2's is the same for mirrored images."""
+        """K (3, 3); Monodepth2's is the same for mirrored images."""
         recipe = self.recipe
         if recipe.intrinsics == "monodepth2":
             shares = torch.tensor(MONODEPTH2_INTRINSICS)
@@ -195,8 +195,8 @@ def batch_keys(
 ) -> Iterator[list[SampleKey]]:
     """The samples of optimiser steps ``start`` + 1 to ``stop``.
 
-    Every epoch visits the frames in an order of its own, drawn from the seed; what does not fill a
-    batch at its end is left out (Monodepth2).
+    Every epoch visits the frames in a new order drawn from the seed and leaves out an incomplete
+    last batch (Monodepth2).
     """
     per_epoch = frames // batch_size
     for epoch in range(start // per_epoch, -(-stop // per_epoch)):
@@ -217,7 +217,7 @@ def plain_keys(frames: int, *, batch_size: int) -> Iterator[list[SampleKey]]:
 def read_batches(
     dataset: TripletDataset, keys: Iterator[list[SampleKey]], *, device: torch.device
 ) -> Iterator[Batch]:
-    """Read batches in worker processes and bring them to the device.
+    """Read batches in worker processes and move them to the device.
 
     Raises:
         XDistillError: A sample cannot be read.
@@ -229,7 +229,7 @@ def read_batches(
         collate_fn=_collate,
         worker_init_fn=_initialise_worker,
         pin_memory=device.type == "cuda",
-        # A generator of its own: the loader must not draw from anybody else's.
+        # Its own generator: the loader must not draw from the global one.
         generator=torch.Generator(),
     )
     for batch in loader:
@@ -262,6 +262,6 @@ def _collate(samples: Sequence[Batch | XDistillError]) -> Batch | XDistillError:
 
 
 def _initialise_worker(number: int) -> None:
-    """One thread a worker; an interruption is the trainer's to handle."""
+    """Run one thread per worker; leave interruptions to the trainer."""
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -21,12 +21,12 @@ CONFIDENCE = "confidence"
 
 
 class MissingLabelsError(XDistillError, LookupError):
-    """Training frames that the store has no labels for."""
+    """Training frames without labels in the store."""
 
 
 @runtime_checkable
 class FrameLabels(Protocol):
-    """Labels of target frames, wherever they come from."""
+    """Labels of target frames from any source."""
 
     def read(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Groups (height, width) of a frame at ``size``, 255 = ignore."""
@@ -34,25 +34,25 @@ class FrameLabels(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelSource:
-    """Where each sequence's groups come from; goes to worker processes as it is."""
+    """The array that holds each sequence's labels; picklable, for worker processes."""
 
     store: Path
     """The label store."""
     fingerprint: str
-    """Of the teacher that made the labels."""
+    """Fingerprint of the teacher that made the labels."""
     scheme: Scheme
-    """The grouping the labels are wanted in."""
+    """The grouping scheme of the groups to read."""
     readers: Mapping[str, LabelReader]
-    """By array name: stored groups, and classes that are grouped on the fly."""
+    """Readers by array name: stored groups, or classes to be grouped on the fly."""
     arrays: Mapping[str, str]
     """Array to read, by sequence."""
     confidence: LabelReader | None = None
-    """Levels of the top probability; None where every label counts."""
+    """Levels of the top probability; None counts every label."""
     min_level: int = 0
     """Labels of a lower level are ignored; a pixel without a level keeps its label."""
 
     def read(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Groups (height, width) of a frame, resized to its nearest pixels.
+        """Groups (height, width) of a frame, resized by nearest neighbour.
 
         Args:
             frame: One of the frames the source was made for.
@@ -70,7 +70,7 @@ class LabelSource:
         return np.where(levels < self.min_level, np.uint8(IGNORE_INDEX), groups)
 
     def describe(self) -> str:
-        """How many sequences are read as stored groups and how many are grouped on the fly."""
+        """Number of sequences read as stored groups and number grouped on the fly."""
         grouped = sum(name != CLASSES for name in self.arrays.values())
         return (
             f"{self.scheme.array} of {grouped} sequences as stored, "
@@ -79,7 +79,7 @@ class LabelSource:
 
 
 def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Labels (height, width) at ``size``, each pixel from the one nearest to its centre."""
+    """Resize labels (height, width) to ``size`` by the pixel nearest to each centre."""
     height, width = size
     resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, np.uint8)
@@ -93,7 +93,7 @@ def find_labels(
     segment: str,
     min_confidence: float | None = None,
 ) -> LabelSource:
-    """Choose an array for every sequence: stored groups where they cover it, else classes.
+    """Choose an array for every sequence: stored groups if they cover its frames, else classes.
 
     Args:
         path: Label store.
@@ -137,7 +137,7 @@ def find_labels(
 
 
 def _choose(store: LabelStore, sequence: str, scheme: Scheme, wanted: Sequence[int]) -> str:
-    """The array to read: stored groups of the same table if they cover the frames."""
+    """The array to read: stored groups of the same table if they cover the frames, else classes."""
     if _lacking(store, sequence, scheme.array, wanted):
         return CLASSES
     return store.groups(sequence, scheme).name
@@ -167,7 +167,7 @@ def _require_confidence(
 
 
 def _lacking(store: LabelStore, sequence: str, name: str, indices: Sequence[int]) -> list[int]:
-    """Those of the frames whose labels are not committed in an array."""
+    """The frames without committed labels in an array."""
     if not store.has(sequence, name):
         return list(indices)
     committed = store.array(sequence, name).committed()

@@ -1,4 +1,4 @@
-"""Which frames are trained on: those with both neighbours on disk."""
+"""Target frames of a training: those with both source frames on disk."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from xdistill.pipeline.kitti.splits import load_split, missing_frames, require_f
 OFFSETS = (-1, 1)
 """Source frames of a target frame: the previous and the next one (Monodepth2)."""
 EVERYTHING = "all"
-"""In place of a split: every frame found."""
+"""Given as split: every frame found."""
 
 
 class TripletError(MissingFrameError):
-    """Frames of a split without the neighbours that training needs."""
+    """Target frames without the source frames that training needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What the user asked to train on."""
+    """The frames to train on."""
 
     split: str | None
-    """Split file or name, or ``all``; None where drives are given."""
+    """Split file or name, or ``all``; None with drives."""
     drives: tuple[str, ...] = ()
     """Drives by full or short name."""
     camera: str = "l"
-    """``l``, ``r`` or ``both``; a split's own column wins."""
+    """``l``, ``r`` or ``both``; a split names its own cameras."""
 
     @property
     def options(self) -> str:
-        """The same selection as options of xd-pipeline segment."""
+        """The selection as options of xd-pipeline segment."""
         if self.split and self.split != EVERYTHING:
             return f" --split {self.split}"
         drives = "".join(f" --drive {drive}" for drive in self.drives)
@@ -41,26 +41,26 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Triplets:
-    """Target frames whose sources are there."""
+    """Target frames whose source frames exist."""
 
     frames: tuple[Frame, ...]
     """Target frames, in the order of the split."""
     left_out: int
-    """Frames found without their neighbours; 0 with a split, where that is an error."""
+    """Frames without both neighbours; 0 with a split, where that is an error."""
 
     @property
     def digest(self) -> str:
-        """sha256 of the list, to see that a resumed run trains on the same."""
+        """sha256 of the list, to check that a resumed run trains on the same frames."""
         text = "\n".join(map(str, self.frames))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_triplets(root: Path, selection: Selection) -> Triplets:
-    """The target frames of a selection.
+    """Find the target frames of a selection.
 
     Raises:
         SplitError: The split is unknown, empty or malformed.
-        MissingFrameError: Frames of the split are not there, or nothing with neighbours was found.
+        MissingFrameError: Frames of the split are missing, or no frame has both neighbours.
         TripletError: Frames of the split lack a neighbour; they are named.
         KittiError: The root or a drive is missing.
     """
@@ -82,8 +82,8 @@ def find_triplets(root: Path, selection: Selection) -> Triplets:
 
 
 def _without_neighbours(root: Path, frames: Sequence[Frame]) -> list[Frame]:
-    """Those of the frames that lack a source frame on disk."""
-    # Before the first frame there is none: its number would be negative.
+    """The frames that lack a source frame on disk."""
+    # Frame 0 has no previous frame: its number would be negative.
     lonely = {f for f in frames if f.index + min(OFFSETS) < 0}
     for offset in OFFSETS:
         inner = [frame.neighbour(offset) for frame in frames if frame not in lonely]
@@ -97,5 +97,5 @@ def _lonely(lonely: Sequence[Frame], frames: Sequence[Frame], root: Path) -> Tri
         + shorten([str(frame) for frame in lonely]),
         expected="the frame before and the frame after on disk",
         where=root.absolute(),
-        remedy="take these frames out of the split, or fetch the whole drives",
+        remedy="remove these frames from the split, or fetch the whole drives",
     )

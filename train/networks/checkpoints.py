@@ -25,28 +25,26 @@ IMAGENET_FILES = {
 PEER_FILES = ("encoder.pth", "depth.pth", "pose_encoder.pth", "pose.pth")
 """A checkpoint folder as Monodepth2 publishes it."""
 PEER_SETTINGS = ("height", "width", "use_stereo")
-"""What encoder.pth carries beside its tensors."""
+"""Entries of encoder.pth beside its tensors."""
 CLASSIFIER = ("fc.weight", "fc.bias")
-"""ImageNet's classifier; no network here has one."""
+"""ImageNet's classifier, which no network here has."""
 
 
 def load_encoder(encoder: ResNetEncoder, source: str, *, name: str) -> None:
     """Start an encoder from ImageNet weights or from a torchvision state dict.
 
-    The first convolution of an encoder of two images takes the weights twice, halved, so that
-    two equal images give what one gave.
+    The first convolution of an encoder of two images takes the weights twice, halved, so that two
+    equal images give the features of one.
 
     Args:
         encoder: Changed in place, as ``load_state_dict`` does.
-        source: ``imagenet``, ``none`` (left as it is), or a path.
+        source: ``imagenet`` or a path.
         name: The encoder's architecture.
 
     Raises:
-        FetchError: The ImageNet weights cannot be had, or are not the published ones.
+        FetchError: The ImageNet weights are not available, or are not the published ones.
         WeightsError: The file does not fit the encoder.
     """
-    if source == "none":
-        return
     path = _imagenet_file(name) if source == "imagenet" else Path(source)
     weights = read_weights(path)
     for key in CLASSIFIER:
@@ -64,10 +62,10 @@ def _imagenet_file(name: str) -> Path:
     digest, prefix = sha256_of(path), path.stem.rsplit("-", 1)[1]
     if not digest.startswith(prefix):
         raise FetchError(
-            f"sha256 {digest}",
+            f"the sha256 of the weights is {digest}",
             expected=f"a sha256 that begins with {prefix}",
             where=path,
-            remedy=f"delete the file, or put the one from {IMAGENET_ADDRESS + file} there",
+            remedy=f"put the file from {IMAGENET_ADDRESS + file} in its place",
         )
     return path
 
@@ -109,14 +107,14 @@ _DEPTHS: dict[tuple[bool, bool], ResNet] = {
     (False, True): "resnet34",
     (True, True): "resnet50",
 }
-"""Encoder by: has bottlenecks, has a sixth block in its third stage."""
+"""Encoder by whether it has bottlenecks and a sixth block in its third stage."""
 
 
 def peer_settings(folder: Path) -> tuple[ResNet, int, int]:
     """Encoder name, width and height in pixels of a published checkpoint folder.
 
     Raises:
-        WeightsError: The file cannot be read, or is no ResNet-18, -34 or -50.
+        WeightsError: The file cannot be read, or holds no ResNet-18, -34 or -50.
     """
     path = folder / PEER_FILES[0]
     weights = read_weights(path)
@@ -129,7 +127,7 @@ def peer_settings(folder: Path) -> tuple[ResNet, int, int]:
         name = None
     if name is None:
         raise WeightsError(
-            "no Monodepth2 encoder",
+            "the file holds no Monodepth2 encoder",
             expected="ResNet-18, -34 or -50 tensors with the entries height and width",
             where=path,
             remedy="give a folder with the published encoder.pth and depth.pth",

@@ -38,7 +38,7 @@ def cost_volume(
         |shifted earlier - later| on half-size luma, averaged over 3x3 pixels, then per image with
         its mean subtracted and divided by its deviation. Shifts go row by row from (-2, -3).
     """
-    first, second = _half_luma(earlier), _half_luma(later)
+    first, second = _half_luma(earlier), _half_luma(later)  # (B, 1, H / 2, W / 2)
     height, width = first.shape[2:]
     padded = F.pad(first, (RADIUS_X, RADIUS_X, RADIUS_Y, RADIUS_Y), mode="replicate")
     shifted = [
@@ -95,8 +95,8 @@ class CostVolumePoseNetwork(nn.Module):
             earlier: Frames in [0, 1].
             later: The frames that follow them in time.
         """
-        costs = cost_volume(earlier, later)
-        x = torch.cat([costs, _positions(costs)], 1)
+        costs = cost_volume(earlier, later)  # (B, 35, H / 2, W / 2)
+        x = torch.cat([costs, _positions(costs)], 1)  # (B, 37, H / 2, W / 2)
         for convolution in self.convolutions:
             x = F.relu(convolution(x), inplace=True)
         raw: Tensor = self.linear(x.flatten(1))

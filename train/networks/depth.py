@@ -1,4 +1,4 @@
-"""The depth network: an encoder and the decoder of Monodepth2 (Godard et al., ICCV 2019)."""
+"""Depth networks: an encoder and the decoder of Monodepth2 (Godard et al., ICCV 2019)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,10 +107,11 @@ class DepthDecoder(nn.ModuleList):
     ) -> list[Float[Tensor, "batch 1 _ _"]]:
         """Sigmoid disparities at four scales, finest (the image's size) first."""
         rows = len(DECODER_CHANNELS)
-        x = features[-1]
+        x = features[-1]  # (B, C, H / 32, W / 32)
         disparities: list[Tensor] = []
         for row in reversed(range(rows)):
             before, after = self[2 * (rows - 1 - row)], self[2 * (rows - 1 - row) + 1]
+            # (B, C, H / 2^row, W / 2^row) from here on.
             x = F.interpolate(before(x), scale_factor=2, mode="nearest")
             x = after(torch.cat([x, features[row - 1]], 1) if row else x)
             if row < SCALES:

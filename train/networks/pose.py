@@ -42,9 +42,9 @@ class PoseNetwork(nn.Module):
             earlier: Frames in [0, 1].
             later: The frames that follow them in time.
         """
-        x = self.encoder(torch.cat([earlier, later], 1))[-1]
+        x = self.encoder(torch.cat([earlier, later], 1))[-1]  # (B, C, H / 32, W / 32)
         *hidden, last = self.net
         for convolution in hidden:
             x = F.relu(convolution(x), inplace=True)
-        motions: Tensor = OUTPUT_SCALE * last(x).mean((2, 3))
+        motions: Tensor = OUTPUT_SCALE * last(x).mean((2, 3))  # (B, 12)
         return motions.view(-1, MOTIONS, 6)

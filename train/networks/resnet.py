@@ -108,7 +108,7 @@ class ResNetEncoder(nn.Module):
         self, images: Float[Tensor, "batch channels height width"]
     ) -> list[Float[Tensor, "batch _ _ _"]]:
         """Features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size of images in [0, 1]."""
-        x = self.conv1((images - MEAN) / DEVIATION)
+        x = self.conv1((images - MEAN) / DEVIATION)  # (B, 64, H / 2, W / 2)
         features = [F.relu(self.bn1(x), inplace=True)]
         features.append(self.layer1(F.max_pool2d(features[0], 3, stride=2, padding=1)))
         for stage in (self.layer2, self.layer3, self.layer4):

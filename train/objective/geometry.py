@@ -38,7 +38,7 @@ def scaled_disparity(
 def pixel_intrinsics(
     normalised: Float[Tensor, "4"], *, height: int, width: int
 ) -> Float[Tensor, "3 3"]:
-    """The camera matrix in pixels of ``(fx, fy, cx, cy)`` given as shares of width and height."""
+    """The camera matrix in pixels from ``(fx, fy, cx, cy)`` as shares of width and height."""
     fx, fy, cx, cy = normalised.tolist()
     rows = [[fx * width, 0.0, cx * width], [0.0, fy * height, cy * height], [0.0, 0.0, 1.0]]
     return torch.tensor(rows)
@@ -46,12 +46,12 @@ def pixel_intrinsics(
 
 def rotation_matrix(axisangle: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch 3 3"]:
     """Rodrigues' formula: R = cos(a) I + sin(a) [u]x + (1 - cos(a)) u u^T, a in radians."""
-    angle = axisangle.norm(dim=1, keepdim=True)
-    axis = axisangle / (angle + EPSILON)
+    angle = axisangle.norm(dim=1, keepdim=True)  # (B, 1)
+    axis = axisangle / (angle + EPSILON)  # (B, 3)
     x, y, z = axis.unbind(1)
     zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).view(-1, 3, 3)
-    outer = axis[:, :, None] * axis[:, None, :]
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).view(-1, 3, 3)  # (B, 3, 3)
+    outer = axis[:, :, None] * axis[:, None, :]  # (B, 3, 3)
     cosine, sine = angle.cos()[:, :, None], angle.sin()[:, :, None]
     identity = torch.eye(3, dtype=axisangle.dtype, device=axisangle.device)
     rotation: Tensor = cosine * identity + sine * cross + (1 - cosine) * outer
@@ -67,7 +67,7 @@ def pose_matrix(
         axisangle: Rotation axis times angle in radians.
         translation: t, in the depth's unit.
     """
-    upper = torch.cat([rotation_matrix(axisangle), translation[:, :, None]], 2)
+    upper = torch.cat([rotation_matrix(axisangle), translation[:, :, None]], 2)  # (B, 3, 4)
     last = upper.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(upper), 1, 4)
     return torch.cat([upper, last], 1)
 
@@ -75,7 +75,7 @@ def pose_matrix(
 def invert_pose(pose: Float[Tensor, "batch 4 4"]) -> Float[Tensor, "batch 4 4"]:
     """The inverse rigid motion, by transposition: ``p -> R^T p - R^T t``."""
     rotation = pose[:, :3, :3].transpose(1, 2)
-    translation = -rotation @ pose[:, :3, 3:]
+    translation = -rotation @ pose[:, :3, 3:]  # (B, 3, 1)
     return torch.cat([torch.cat([rotation, translation], 2), pose[:, 3:]], 1)
 
 
@@ -121,8 +121,8 @@ def backproject(
     columns = torch.arange(width, dtype=depth.dtype, device=depth.device)
     rows = torch.arange(height, dtype=depth.dtype, device=depth.device)
     v, u = torch.meshgrid(rows, columns, indexing="ij")
-    pixels = torch.stack([u, v, torch.ones_like(u)]).view(1, 3, -1)
-    rays: Tensor = torch.linalg.inv(intrinsics) @ pixels
+    pixels = torch.stack([u, v, torch.ones_like(u)]).view(1, 3, -1)  # (1, 3, H * W)
+    rays: Tensor = torch.linalg.inv(intrinsics) @ pixels  # (B, 3, H * W)
     return depth.view(batch, 1, -1) * rays
 
 
@@ -141,9 +141,9 @@ def project(
     Returns:
         u (column) and v (row), in pixels; unbounded.
     """
-    projection = intrinsics @ motion[:, :3]
+    projection = intrinsics @ motion[:, :3]  # (B, 3, 4)
     rotated: Tensor = _Rotated.apply(projection[:, :, :3], points)  # type: ignore[no-untyped-call]
-    moved = rotated + projection[:, :, 3:]
+    moved = rotated + projection[:, :, 3:]  # (B, 3, points)
     return moved[:, :2] / (moved[:, 2:] + EPSILON)
 
 
@@ -157,9 +157,9 @@ def sampling_grid(
     Source: Eq. 1, Cai et al. 2021.
     """
     batch, _, height, width = depth.shape
-    pixels = project(backproject(depth, intrinsics), intrinsics, motion)
+    pixels = project(backproject(depth, intrinsics), intrinsics, motion)  # (B, 2, H * W)
     extent = pixels.new_tensor([width - 1, height - 1])
-    grid = pixels.view(batch, 2, height, width).permute(0, 2, 3, 1)
+    grid = pixels.view(batch, 2, height, width).permute(0, 2, 3, 1)  # (B, H, W, 2)
     return (grid / extent - 0.5) * 2
 
 

@@ -25,7 +25,7 @@ SSIM_C2 = 0.03**2
 MEAN_EPSILON = 1e-7
 """Added to the mean disparity that normalises the smoothness term (Monodepth2)."""
 Reduction = Literal["automask", "mean"]
-"""Over the sources: Monodepth2's minimum with auto-mask, or the mean of the warped ones."""
+"""Over the source frames: Monodepth2's minimum with automask, or the mean of the warped ones."""
 TIE_BREAK = 1e-5
 """Deviation of the noise on the identity losses (Monodepth2)."""
 
@@ -35,7 +35,7 @@ class _WindowMean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: object, image: Tensor) -> Tensor:
-        """Nine shifted images, added in the order in which avg_pool2d adds."""
+        """Add nine shifted images in the order of avg_pool2d."""
         height, width = image.shape[2] - 2, image.shape[3] - 2
         total = torch.zeros_like(image[..., :height, :width])
         for row in range(3):
@@ -73,8 +73,8 @@ def ssim_dissimilarity(
 
     Source: Wang et al., IEEE TIP 2004; window, padding and constants as Monodepth2.
     """
-    x, y = (F.pad(image, (1, 1, 1, 1), mode="reflect") for image in (first, second))
-    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    x, y = (F.pad(image, (1, 1, 1, 1), mode="reflect") for image in (first, second))  # B 3 H+2 W+2
+    mean_x, mean_y = _window_mean(x), _window_mean(y)  # (B, 3, H, W)
     variance_x = _window_mean(x * x) - mean_x**2
     variance_y = _window_mean(y * y) - mean_y**2
     covariance = _window_mean(x * y) - mean_x * mean_y
@@ -91,7 +91,7 @@ def photometric(
 
     Source: Eq. 2, Cai et al. 2021, with alpha = 0.15.
     """
-    absolute = (target - predicted).abs().mean(1, keepdim=True)
+    absolute = (target - predicted).abs().mean(1, keepdim=True)  # (B, 1, H, W)
     dissimilarity = ssim_dissimilarity(predicted, target).mean(1, keepdim=True)
     return SSIM_SHARE * dissimilarity + (1 - SSIM_SHARE) * absolute
 
@@ -100,21 +100,21 @@ def per_pixel_minimum(
     identity: Float[Tensor, "batch unwarped height width"],
     reprojection: Float[Tensor, "batch warped height width"],
 ) -> tuple[Float[Tensor, "batch height width"], Bool[Tensor, "batch height width"]]:
-    """Minimum over the sources, warped and unwarped: the auto-mask of Monodepth2.
+    """Minimum over the sources, warped and unwarped: the automask of Monodepth2.
 
-    A pixel where an unwarped source fits best carries no gradient: nothing moves there, or it
+    A pixel where an unwarped source fits best carries no gradient: the scene is static there, or
     moves along with the camera.
 
     Args:
-        identity: Photometric loss of each source frame as it is, with its tie-breaking noise.
+        identity: Photometric loss of each unwarped source frame, with its tie-breaking noise.
         reprojection: Photometric loss of each warped source frame.
 
     Returns:
-        The minimum, and True where a warped source has it (the identity wins a tie).
+        The minimum, and True where a warped source has it (the identity wins ties).
 
     Source: section 3.2 and Eq. 5, Godard et al., ICCV 2019.
     """
-    values, best = torch.cat([identity, reprojection], 1).min(dim=1)
+    values, best = torch.cat([identity, reprojection], 1).min(dim=1)  # (B, H, W) each
     return values, best >= identity.shape[1]
 
 
@@ -136,7 +136,7 @@ def smoothness(
     normalised = disparity / (disparity.mean((2, 3), keepdim=True) + MEAN_EPSILON)
 
     def along(axis: int) -> Tensor:
-        slope = normalised.diff(dim=axis).abs()
+        slope = normalised.diff(dim=axis).abs()  # (B, 1, h, w - 1) or (B, 1, h - 1, w)
         edge = image.diff(dim=axis).abs().mean(1, keepdim=True)
         return (slope * torch.exp(-edge)).mean()
 
@@ -169,7 +169,7 @@ def d2s_loss(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Views:
-    """Target and source frames with all that projects one into the other."""
+    """Target and source frames with the camera and motions that project one into the other."""
 
     target: Float[Tensor, "batch 3 height width"]
     """Target images in [0, 1]."""
@@ -185,7 +185,7 @@ class Views:
     """Depth where the sigmoid is 0."""
 
     def identity(self) -> Float[Tensor, "batch sources height width"]:
-        """Photometric loss of each source as it is."""
+        """Photometric loss of each unwarped source frame."""
         return torch.cat([photometric(source, self.target) for source in self.sources], 1)
 
     def reprojection(
@@ -193,7 +193,7 @@ class Views:
     ) -> Float[Tensor, "batch sources height width"]:
         """Photometric loss of each source warped by a sigmoid disparity of any scale (Eq. 1, 2)."""
         size = self.target.shape[2:]
-        full = F.interpolate(disparity, size, mode="bilinear", align_corners=False)
+        full = F.interpolate(disparity, size, mode="bilinear", align_corners=False)  # (B, 1, H, W)
         _, depth = scaled_disparity(full, min_depth=self.min_depth, max_depth=self.max_depth)
         losses = [
             photometric(warp(source, sampling_grid(depth, self.intrinsics, motion)), self.target)
@@ -204,10 +204,10 @@ class Views:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelfSupervised:
-    """The self-supervised terms, scale by scale, finest first."""
+    """The self-supervised terms at each scale, finest first."""
 
     photometric: Float[Tensor, " scales"]
-    """Mean over the pixels of the reduced photometric loss."""
+    """Mean over the pixels of the photometric loss, reduced over the source frames."""
     smoothness: Float[Tensor, " scales"]
     """Smoothness with its weight lambda_SM / 2^scale."""
     reprojected: Float[Tensor, ""]
@@ -223,7 +223,7 @@ def self_supervised(
     tie_break: float = TIE_BREAK,
     generator: torch.Generator | None = None,
 ) -> SelfSupervised:
-    """Photometric loss with auto-mask and smoothness at every scale.
+    """Photometric loss with automask, and smoothness, at every scale.
 
     Args:
         disparities: Sigmoid disparities, finest first.
@@ -234,19 +234,19 @@ def self_supervised(
         tie_break: Deviation of the noise on the identity losses.
         generator: Source of that noise.
 
-    Source: Eq. 1 and 2, Cai et al. 2021; auto-mask and scales, Godard et al., ICCV 2019.
+    Source: Eq. 1 and 2, Cai et al. 2021; automask and scales, Godard et al., ICCV 2019.
     """
-    identity = views.identity()
+    identity = views.identity()  # (B, sources, H, W)
     minima, smooth, masks = [], [], []
     for scale, disparity in enumerate(disparities):
-        reprojection = views.reprojection(disparity)
+        reprojection = views.reprojection(disparity)  # (B, sources, H, W) at any scale
         values, mask = reprojection.mean(1), torch.ones_like(reprojection[:, 0], dtype=torch.bool)
         if reduction == "automask":
             noise = torch.randn(identity.shape, generator=generator, device=identity.device)
             values, mask = per_pixel_minimum(identity + tie_break * noise, reprojection)
         minima.append(values.mean())
         masks.append(mask)
-        image = F.interpolate(views.target, disparity.shape[2:], mode="area")
+        image = F.interpolate(views.target, disparity.shape[2:], mode="area")  # (B, 3, h, w)
         smooth.append(smoothness_weight / 2**scale * smoothness(disparity, image))
     return SelfSupervised(
         photometric=torch.stack(minima),

@@ -1,4 +1,4 @@
-"""Recipes as TOML: shipped or a user's own, inheritance, overrides, the resolved copy."""
+"""Recipes as TOML: shipped or your own, inheritance, overrides, the resolved copy."""
 
 import difflib
 import math
@@ -22,11 +22,11 @@ NONE_TEXT = "none"
 
 
 def load_recipe(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a shipped recipe by name or a user's own by path, with ``key=value`` overrides.
+    """Read a shipped recipe by name, or your own by path, with ``key=value`` overrides.
 
     Raises:
         ManifestError: Not found or not TOML.
-        RecipeError: An unknown key (the nearest known one is named) or a bad value.
+        RecipeError: A key is unknown (the nearest known one is named) or a value invalid.
     """
     values = {"name": Path(name).stem} | _inherited(name, seen=())
     values |= parse_overrides(overrides)
@@ -36,21 +36,21 @@ def load_recipe(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
 def load_run_recipe(run: Path) -> Recipe:
     """Read the recipe of a run, which holds every key.
 
-    No key takes its default here: it would be another network than the run's.
+    No key takes its default: that would be another network than the run's.
 
     Raises:
         ManifestError: Not found or not TOML.
-        RecipeError: Keys are missing, or one is unknown or has a bad value.
+        RecipeError: A key is missing or unknown, or a value invalid.
     """
     path = run / FILE_NAME
     values = loader.load("recipes", str(path))
     missing = [field.name for field in fields(Recipe) if field.name not in values]
     if missing:
         raise RecipeError(
-            f"no {', '.join(missing)} in the run's recipe",
+            f"the run's recipe lacks {', '.join(missing)}",
             expected="every key, as xd-train wrote it",
             where=path,
-            remedy="put back the file as it was, or start a new run",
+            remedy="restore the file, or start a new run",
         )
     return load_recipe(str(path))
 
@@ -65,7 +65,7 @@ def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with ``key=value`` overrides.
 
     Raises:
-        RecipeError: An unknown key or a bad value.
+        RecipeError: A key is unknown or a value invalid.
     """
     return build_recipe(asdict(recipe) | parse_overrides(overrides), where="--set")
 
@@ -74,7 +74,7 @@ def build_recipe(values: Mapping[str, Any], *, where: str) -> Recipe:
     """Check keys and types and make the recipe.
 
     Raises:
-        RecipeError: An unknown key, a value of another type, or one out of range.
+        RecipeError: A key is unknown, or a value has another type or is out of range.
     """
     hints = typing.get_type_hints(Recipe)
     for key in values:
@@ -84,17 +84,17 @@ def build_recipe(values: Mapping[str, Any], *, where: str) -> Recipe:
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, str]:
-    """``key=value`` texts as a dictionary; values stay text until their key's type is known.
+    """Split ``key=value`` texts; values stay text until the type of their key is known.
 
     Raises:
-        RecipeError: A text without ``=``.
+        RecipeError: A text has no ``=``.
     """
     pairs = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
             raise RecipeError(
-                f"--set {text}",
+                f"--set {text} has no value",
                 expected="key=value, such as --set batch_size=4",
                 remedy=f"known keys: {', '.join(field.name for field in fields(Recipe))}",
             )
@@ -103,13 +103,13 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _inherited(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
-    """The file's values over those of its base, and of the base's base."""
+    """The file's values over those of its base, recursively."""
     if name in seen:
         raise RecipeError(
-            f"{BASE} goes round in a circle: {' -> '.join([*seen, name])}",
-            expected=f"a chain of {BASE} that ends",
+            f"{BASE} is circular: {' -> '.join([*seen, name])}",
+            expected=f"a chain of {BASE} keys that ends",
             where=name,
-            remedy=f"remove one {BASE}",
+            remedy=f"remove one {BASE} key",
         )
     values = loader.load("recipes", name)
     base = values.pop(BASE, None)
@@ -123,7 +123,7 @@ def _inherited(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _absolute_paths(values: Mapping[str, Any]) -> dict[str, str]:
-    """Keys that name a user's own file, made to mean the same in every folder."""
+    """Make the paths of a user's own files absolute, so that they mean the same in every folder."""
     words = {
         "scheme": loader.names("schemes"),
         "encoder_weights": ["imagenet", "none"],
@@ -137,7 +137,7 @@ def _absolute_paths(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _typed(key: str, value: Any, hint: Any, where: str) -> Any:
-    """The value as its field's type; text from ``--set`` is read as that type."""
+    """Convert a value to the type of its field; text comes from ``--set``."""
     # ``A | None`` of classes and of literals have different origins.
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     options = typing.get_args(hint) if union else (hint,)
@@ -151,7 +151,7 @@ def _typed(key: str, value: Any, hint: Any, where: str) -> Any:
         names = {int: "a whole number", float: "a finite number", bool: "true or false"}
         expected = f"one of {', '.join(map(str, choices))}" if choices else names.get(kind, "text")
         raise RecipeError(
-            f"{key} = {value!r}",
+            f"{key} is {value!r}, not {expected}",
             expected=expected,
             where=where,
             remedy=f"correct {key}",
@@ -160,7 +160,7 @@ def _typed(key: str, value: Any, hint: Any, where: str) -> Any:
 
 
 def _convert(value: Any, kind: type) -> bool | int | float | str | None:
-    """The value as ``kind``, or None where it is none."""
+    """Convert a value to ``kind``; None if it has another form."""
     if kind is bool:
         return value if isinstance(value, bool) else {"true": True, "false": False}.get(str(value))
     if isinstance(value, bool):
@@ -179,7 +179,7 @@ def _convert(value: Any, kind: type) -> bool | int | float | str | None:
 def _unknown(key: str, known: Mapping[str, Any], where: str) -> RecipeError:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return RecipeError(
-        f"unknown recipe key {key!r}",
+        f"the recipe key {key!r} is unknown",
         expected=f"{near[0]!r}?" if near else f"one of {', '.join(known)}",
         where=where,
         remedy="correct or remove the key",

@@ -9,103 +9,110 @@ from xdistill.manifests.errors import ManifestError
 STRIDE = 32
 """The coarsest encoder feature is 1/32 of the image's size."""
 SMALLEST = 2 * STRIDE
-"""Pixels; the decoder reflects the border of the coarsest feature, which takes two of them."""
+"""Smallest side in pixels: the coarsest feature needs two pixels to reflect its border."""
 
 ResNet = Literal["resnet18", "resnet34", "resnet50"]
 
 ROAD_HEIGHTS = (3.84, 15.0)
-"""Nearest and farthest depth of the row prior in camera heights: 1.92 / 0.5 at the lowest row."""
+"""Nearest and farthest depth of the row prior in camera heights; 1.92 / 0.5 at the lowest row."""
 
 
 class RecipeError(ManifestError):
-    """A recipe with an unknown key or a value that cannot be."""
+    """A recipe with an unknown key or an invalid value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """One training run. A key that is absent takes the value below, Monodepth2's or the paper's.
+    """One training run. A missing key takes the default below: Monodepth2's or the paper's value.
 
     Raises:
-        RecipeError: A value is out of its range, or two keys contradict each other.
+        RecipeError: A value is out of range, or two keys contradict each other.
     """
 
     name: str
-    """Names the run folder and the report's row."""
+    """Name of the run folder and of the row in reports."""
 
     encoder: str = "resnet18"
-    """Encoder of the depth network (section 4.1, Cai et al. 2021: resnet50); narrow is small."""
+    """Depth network by its encoder: resnet18, resnet34, resnet50 (section 4.1, Cai et al. 2021) or
+    narrow, a sixteenth of resnet18 in parameters."""
     pose: Literal["network", "oxts"] = "network"
-    """Where motions come from: a pose network (Monodepth2), or the recorded poses in metres."""
+    """Source of the camera motions: a pose network (Monodepth2), or recorded poses in metres."""
     pose_network: Literal["resnet", "cost_volume"] = "resnet"
-    """Monodepth2's, or one on matching costs that learns from random weights."""
+    """Pose network: Monodepth2's, or one on matching costs that learns from random weights."""
     pose_encoder: ResNet = "resnet18"
     """Encoder of the resnet pose network (Monodepth2: resnet18)."""
     encoder_weights: str = "imagenet"
-    """Initial encoders: imagenet, none (random), or the path of a torchvision state dict."""
+    """Initial weights of the encoders: imagenet (Monodepth2), none (random), or the path of a
+    torchvision state dict."""
     init: str | None = None
-    """A run folder, or one with the peer's encoder.pth, depth.pth, ...: initial networks."""
+    """Folder of the initial networks: a run, or Monodepth2's encoder.pth, depth.pth, ..."""
 
     width: int = 640
     """Image width in pixels, a multiple of 32 (Monodepth2)."""
     height: int = 192
     """Image height in pixels, a multiple of 32 (Monodepth2)."""
     intrinsics: Literal["monodepth2", "calibration"] = "monodepth2"
-    """Camera matrix: 0.58, 1.92, 0.5, 0.5 of the size (Monodepth2), or each date's calibration."""
+    """Camera matrix: fx, fy, cx, cy = 0.58, 1.92, 0.5, 0.5 of the image size for every drive
+    (Monodepth2), or each date's calibration."""
     flip_probability: float = 0.5
-    """Probability of mirroring a triplet (Monodepth2)."""
+    """Probability of mirroring a triplet, 0-1 (Monodepth2)."""
     jitter_probability: float = 0.5
-    """Probability of jittering the colours of a triplet (Monodepth2)."""
+    """Probability of jittering the colours of a triplet, 0-1 (Monodepth2)."""
 
     batch_size: int = 12
     """Triplets in one optimiser step (Monodepth2)."""
     epochs: int = 20
     """Passes over the frames (Monodepth2)."""
     schedule_steps: int | None = None
-    """Length of the training and of its schedules in optimiser steps, in place of the epochs."""
+    """Length of the training and of its schedules in optimiser steps, instead of epochs."""
     lr: float = 1e-4
     """Adam's learning rate (Monodepth2)."""
     lr_drop_epoch: int | None = 15
-    """Epochs after which the rate drops; with schedule_steps, that share of them (Monodepth2)."""
+    """Epoch after which the learning rate drops, or none (Monodepth2: 15); with schedule_steps, the
+    drop comes at the same share of the steps."""
     lr_drop_factor: float = 0.1
-    """The rate is multiplied by this at the drop (Monodepth2)."""
+    """Factor on the learning rate at the drop (Monodepth2)."""
     smoothness_weight: float = 1e-3
     """lambda_SM of Eq. 4 at scale 0; halved at each coarser scale (Monodepth2)."""
     min_depth: float = 0.1
-    """Depth where the sigmoid is 1: the translation's unit, or m with oxts poses (Monodepth2)."""
+    """Depth at sigmoid 1, in the unit of the predicted translation, or in metres with oxts poses
+    (Monodepth2)."""
     max_depth: float = 100.0
-    """Depth where the sigmoid is 0, same unit (Monodepth2)."""
+    """Depth at sigmoid 0, same unit (Monodepth2)."""
     row_prior: float | None = None
-    """Camera height, same unit, over a flat road that disparity starts from (Monodepth2: none)."""
+    """Camera height, same unit, above a flat road that disparity starts from; none starts from the
+    middle of the range (Monodepth2)."""
     automask_start: float = 0.0
-    """Share of the schedule with the sources' mean in place of the auto-mask (Monodepth2: 0)."""
+    """Share of the schedule, 0-1, that averages over the source frames before the automask starts
+    (Monodepth2: 0)."""
 
     distillation: Literal["none", "d2s"] = "none"
     """d2s adds the depth-to-segmentation loss (Eq. 3) and needs a label store."""
     scheme: str = "4"
-    """Grouping of the teacher's classes: 4, 2, 19 or a TOML file (Tables 1 and 5)."""
+    """Grouping of the teacher's classes: 4, 2, 19 (Tables 1 and 5), or the path of a TOML file."""
     min_confidence: float | None = None
-    """Pixels whose stored top probability is lower are ignored, in steps of 1/16 (paper: none)."""
+    """Least top probability of labels that count, 0-1 in steps of 1/16; none counts all (paper)."""
     d2s_layers: Literal[0, 2, 4] = 2
-    """3x3 convolutions of the D2S network before its 1x1 (Table 6)."""
+    """Number of 3x3 convolutions of the D2S network before its 1x1 convolution (Table 6)."""
     d2s_channels: int = 64
-    """Width of these convolutions; the paper gives none."""
+    """Output channels of these convolutions; left open by the paper."""
     d2s_input: Literal["disparity", "depth", "log_depth"] = "disparity"
-    """What the D2S network reads; left open by the paper. disparity is the sigmoid output."""
+    """Input of the D2S network; left open by the paper. disparity is the sigmoid output."""
     d2s_scales: Literal["finest", "all"] = "finest"
-    """Scales the D2S network reads; left open by the paper."""
+    """Disparity scales that the D2S network reads; left open by the paper."""
     d2s_weight: float = 0.005
     """lambda_D2S of Eq. 4 at the end of its schedule (section 4.1 and Table 7)."""
     d2s_schedule: Literal["linear", "constant"] = "linear"
-    """linear grows from 0 over the whole training (Table 7)."""
+    """Schedule of lambda_D2S: linear from 0 over the whole training, or constant (Table 7)."""
     d2s_placement: Literal["outside", "inside"] = "outside"
-    """Whether lambda_D2S L_D2S stands outside or inside the mean over scales; left open."""
+    """Place of lambda_D2S L_D2S, outside or inside the mean over scales; left open by the paper."""
 
     seed: int = 0
-    """Seeds initial weights, data order, augmentation and tie-breaking noise."""
+    """Seed of initial weights, data order, augmentation and the automask's noise."""
     deterministic: bool = True
-    """Ask for deterministic kernels; on CUDA some have none and a note says so."""
+    """Use deterministic kernels; CUDA lacks some, and a note says so."""
     num_workers: int = 2
-    """Processes that read images, at most one a core; 0 reads in the training process."""
+    """Processes that read images, at most one per core; 0 reads in the training process."""
     log_interval: int = 100
     """Optimiser steps between log lines."""
     checkpoint_interval: int = 1000
@@ -129,25 +136,25 @@ class Recipe:
         if not 0 < self.min_depth < self.max_depth:
             raise _bad(self, "min_depth", f"more than 0 and less than max_depth {self.max_depth}")
         if not self.name or Path(self.name).name != self.name:
-            raise _bad(self, "name", "a name that can be a folder's")
+            raise _bad(self, "name", "a name for a folder")
         if self.row_prior is not None:
             self._check_row_prior(self.row_prior)
         self._check_weights()
 
     def _check_row_prior(self, height: float) -> None:
-        """All depths of the prior must lie inside the range of depths."""
+        """The range of depths must hold all depths of the prior."""
         nearest, farthest = ROAD_HEIGHTS
         if not self.min_depth < nearest * height < farthest * height < self.max_depth:
             low, high = self.min_depth / nearest, self.max_depth / farthest
             raise _bad(self, "row_prior", f"a height between {low:.3g} and {high:.3g}")
 
     def _check_weights(self) -> None:
-        """What encoder_weights names must fit every encoder that starts from it."""
+        """One file of weights must fit every encoder that starts from it."""
         own = self.encoder_weights not in ("imagenet", "none")
         resnet = self.pose == "network" and self.pose_network == "resnet"
         if own and resnet and self.pose_encoder != self.encoder:
-            found = f"{self.encoder} and {self.pose_encoder} from one file"
-            raise _bad(self, "encoder_weights", "encoder and pose_encoder alike", found=found)
+            found = f"one file for encoder {self.encoder} and pose_encoder {self.pose_encoder}"
+            raise _bad(self, "encoder_weights", "a file of one architecture for both", found=found)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -156,7 +163,7 @@ class Recipe:
 
     @property
     def pose_source(self) -> str:
-        """Where the motions come from, as every report says it."""
+        """Source of the motions, as every report says it."""
         if self.pose == "oxts":
             return "recorded poses (oxts), depth in metres; not self-supervised from images alone"
         kind = self.pose_encoder if self.pose_network == "resnet" else "cost volume"
@@ -192,7 +199,7 @@ _MINIMA = {
 
 def _bad(recipe: Recipe, key: str, expected: str, *, found: str | None = None) -> RecipeError:
     return RecipeError(
-        f"{key} = {found or getattr(recipe, key)!r}",
+        f"{key} is {found or repr(getattr(recipe, key))}, not {expected}",
         expected=expected,
         where=f"recipe {recipe.name!r}",
         remedy=f"correct {key} in the recipe, or with --set {key}=...",

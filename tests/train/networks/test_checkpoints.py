@@ -37,13 +37,6 @@ def test_two_equal_images_look_like_one(narrow: None, tmp_path: Path) -> None:
     torch.testing.assert_close(doubled, one(image)[-1], rtol=1e-3, atol=1e-3)
 
 
-def test_none_leaves_the_encoder_as_it_is(narrow: None) -> None:
-    encoder = ResNetEncoder("resnet18")
-    before = encoder.conv1.weight.clone()
-    load_encoder(encoder, "none", name="resnet18")
-    assert torch.equal(encoder.conv1.weight, before)
-
-
 def test_imagenet_weights_without_a_network_name_address_and_place(
     narrow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,5 +83,5 @@ def test_encoder_and_size_are_found_in_published_files(
     torch.save({**peer, "height": 320, "width": 1024}, tmp_path / "encoder.pth")
     assert peer_settings(tmp_path) == (name, 1024, 320)
     torch.save(peer, tmp_path / "encoder.pth")
-    with pytest.raises(WeightsError, match="no Monodepth2 encoder"):
+    with pytest.raises(WeightsError, match="holds no Monodepth2 encoder"):
         peer_settings(tmp_path)
