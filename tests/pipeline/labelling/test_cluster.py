@@ -27,13 +27,14 @@ from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
 from xdistill.teachers.protocol import TeacherError
 from xdistill.teachers.spec import TeacherSpec
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.filterwarnings(
-    # Dask's own sockets and loops are collected late when its processes are killed.
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        # Dask's own sockets and loops are collected late when its processes are killed.
+        "ignore::ResourceWarning",
+        "ignore::pytest.PytestUnraisableExceptionWarning",
+    ),
+]
 
 TEACHER = """
 import errno, fcntl, multiprocessing, os, pathlib, signal, threading, time

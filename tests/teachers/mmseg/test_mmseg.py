@@ -22,13 +22,14 @@ from xdistill.teachers.network import quiet
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
 from xdistill.teachers.spec import load_teacher
 
-pytestmark = pytest.mark.slow
-
 pytest.importorskip("mmseg")
-pytestmark = pytest.mark.filterwarnings(
-    # inference_model and init_model warn of mmsegmentation's own deprecations.
-    "ignore:.*:UserWarning:mmseg",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        # inference_model and init_model warn of mmsegmentation's own deprecations.
+        "ignore:.*:UserWarning:mmseg",
+    ),
+]
 
 
 def reference(config_name: str, checkpoint: Path, *, width: int | None, **test_cfg: object) -> Any:
