@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from xdistill.grouping.scheme import load_scheme
-from xdistill.teachers import catalogue
-from xdistill.teachers.spec import load_teacher
+from xdistill.teachers.choice import catalogue
+from xdistill.teachers.choice.spec import load_teacher
 from xdistill.train.recipe.file import load_recipe
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from jaxtyping import TypeCheckError
 from run_time_checks import modules_with_shapes
 
 from xdistill.pipeline.labelling.score import merge
-from xdistill.teachers.network import confidence_levels
+from xdistill.teachers.engines.network import confidence_levels
 from xdistill.train.objective.geometry import invert_pose
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,7 @@ def test_a_wrong_shape_is_refused_in_each_package() -> None:
 
 def test_compiled_modules_are_left_as_they_are() -> None:
     modules = set(modules_with_shapes(ROOT))
-    assert {"xdistill.teachers.network", "xdistill.train.objective.losses"} <= modules
+    assert {"xdistill.teachers.engines.network", "xdistill.train.objective.losses"} <= modules
     compiled = {
         f"xdistill.{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}"
         for path in (ROOT / "pipeline" / "street").rglob("*.py")

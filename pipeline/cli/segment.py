@@ -13,8 +13,8 @@ import click
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
+from xdistill.teachers.choice.spec import TeacherSpec
 from xdistill.teachers.protocol import ENGINES, Ids, TeacherSettings
-from xdistill.teachers.spec import TeacherSpec
 
 if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Frame

@@ -12,8 +12,8 @@ from xdistill.pipeline.cli import console
 from xdistill.pipeline.cli.segment import choose, teacher_settings
 
 if TYPE_CHECKING:
-    from xdistill.teachers.catalogue import TeacherEntry
-    from xdistill.teachers.check import Agreement
+    from xdistill.teachers.choice.catalogue import TeacherEntry
+    from xdistill.teachers.choice.check import Agreement
 
 
 @click.group("teachers", invoke_without_command=True)
@@ -35,7 +35,7 @@ def teachers(ctx: click.Context) -> None:
 @console.examples("xd-pipeline teachers list")
 def list_teachers() -> None:
     """List the teachers known by name, and whether their weights are on this machine."""
-    from xdistill.teachers.catalogue import entries
+    from xdistill.teachers.choice.catalogue import entries
 
     for known in entries():
         click.echo(_entry_text(known))
@@ -43,7 +43,7 @@ def list_teachers() -> None:
 
 
 def _entry_text(known: "TeacherEntry") -> str:
-    from xdistill.teachers.catalogue import weights_path
+    from xdistill.teachers.choice.catalogue import weights_path
 
     path = weights_path(known)
     rows = {
@@ -70,7 +70,7 @@ def _input_text(known: "TeacherEntry") -> str:
 @console.examples("xd-pipeline teachers fetch ocrnet-hr48")
 def fetch(name: str) -> None:
     """Download a teacher's weights; an interrupted download is resumed."""
-    from xdistill.teachers.catalogue import entry, fetch_weights
+    from xdistill.teachers.choice.catalogue import entry, fetch_weights
 
     path = fetch_weights(entry(name), watch=_bar)
     click.echo(f"{name}: {path}")
@@ -105,7 +105,7 @@ def check(name: str, data: Path, frames: int, **options: Any) -> None:
 
     from xdistill.pipeline.kitti.frames import find_frames, image_path
     from xdistill.pipeline.kitti.images import read_image
-    from xdistill.teachers.check import compare
+    from xdistill.teachers.choice.check import compare
     from xdistill.teachers.protocol import ENGINES
 
     choice = choose(teacher=name, **options)

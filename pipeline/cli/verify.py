@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xdistill.pipeline.kitti.frames import Frame
     from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.verify import VerifyReport
-    from xdistill.teachers.spec import TeacherSpec
+    from xdistill.teachers.choice.spec import TeacherSpec
 
 
 @click.command("verify", cls=console.Command)

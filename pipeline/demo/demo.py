@@ -11,7 +11,7 @@ from xdistill.pipeline.demo.stages import BASELINE, DemoSettings, stages
 from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.demo.summary import summarise
 from xdistill.pipeline.street.record.folder import StreetSettings, parse_size
-from xdistill.teachers.spec import TeacherSpec
+from xdistill.teachers.choice.spec import TeacherSpec
 from xdistill.train.recipe.file import load_recipe
 
 REPORT, NUMBERS = "report.html", "report.json"

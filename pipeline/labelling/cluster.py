@@ -10,8 +10,8 @@ from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import Advance, unshown, usable_cores
 from xdistill.pipeline.labelling.segment import Labelling
 from xdistill.pipeline.labelling.shards import Outcome
+from xdistill.teachers.choice.spec import TeacherSpec
 from xdistill.teachers.protocol import Teacher
-from xdistill.teachers.spec import TeacherSpec
 
 CONNECT_TIMEOUT = "30s"
 WORKER_DEATHS = 5

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from xdistill.manifests.loader import PathLike, as_path
 from xdistill.pipeline.kitti.images import as_image
+from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.protocol import Teacher, require_maps
-from xdistill.teachers.spec import load_teacher
 
 
 def label_image(

@@ -23,8 +23,8 @@ from xdistill.pipeline.labelling.plan import Task, open_existing
 from xdistill.pipeline.labelling.shards import Outcome, Shard, Shards
 from xdistill.pipeline.store import LabelStore
 from xdistill.pipeline.store.leases import Locking
+from xdistill.teachers.choice.spec import TeacherSpec
 from xdistill.teachers.protocol import FrameLabelError, Prediction, Teacher, TeacherError
-from xdistill.teachers.spec import TeacherSpec
 
 DECODE_THREADS = 2
 READ_AHEAD = 8

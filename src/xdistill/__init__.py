@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xdistill.pipeline.kitti.velodyne import lidar_depth
     from xdistill.pipeline.labelling.image import label_image
     from xdistill.pipeline.store.reader import open_store
-    from xdistill.teachers.spec import load_teacher
+    from xdistill.teachers.choice.spec import load_teacher
     from xdistill.train.evaluation.depth_model import load_depth_model
     from xdistill.train.evaluation.protocols import score_depth
 
@@ -41,7 +41,7 @@ _MODULES = {
     "lidar_depth": "pipeline.kitti.velodyne",
     "list_frames": "pipeline.kitti.splits",
     "load_depth_model": "train.evaluation.depth_model",
-    "load_teacher": "teachers.spec",
+    "load_teacher": "teachers.choice.spec",
     "open_store": "pipeline.store.reader",
     "score_depth": "train.evaluation.protocols",
 }

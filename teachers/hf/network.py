@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests.weights import listed
 from xdistill.teachers.engines.engine import Run
-from xdistill.teachers.network import Network, Prepared, quiet
+from xdistill.teachers.engines.network import Network, Prepared, quiet
 from xdistill.teachers.protocol import (
     CONFIG,
     NATIVE,

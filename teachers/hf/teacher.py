@@ -15,8 +15,8 @@ from xdistill.manifests.errors import FetchError
 from xdistill.manifests.memory import memory_reported
 from xdistill.manifests.weights import differences
 from xdistill.teachers.engines.engine import make_engine, torch_device
+from xdistill.teachers.engines.network import NetworkTeacher, quiet
 from xdistill.teachers.hf.network import HfNetwork, Scores, map_classes
-from xdistill.teachers.network import NetworkTeacher, quiet
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
 
 FILES = ("*.json", "*.txt", "*.safetensors")

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xdistill.teachers.engines.engine import Run
+from xdistill.teachers.engines.network import Network, Prepared, quiet, slide
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg.packages import versions
-from xdistill.teachers.network import Network, Prepared, quiet, slide
 from xdistill.teachers.protocol import (
     CONFIG,
     Record,

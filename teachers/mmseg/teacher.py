@@ -12,11 +12,11 @@ from xdistill.manifests.download import sha256_of
 from xdistill.manifests.memory import memory_reported
 from xdistill.manifests.weights import load_strictly
 from xdistill.teachers.engines.engine import make_engine, torch_device
+from xdistill.teachers.engines.network import NetworkTeacher, quiet
 from xdistill.teachers.mmseg import attention
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg.network import MmsegNetwork, SingleScale
 from xdistill.teachers.mmseg.packages import registry
-from xdistill.teachers.network import NetworkTeacher, quiet
 from xdistill.teachers.protocol import Record, TeacherError, TeacherSettings
 from xdistill.teachers.weights.checkpoint import Checkpoint, read_checkpoint
 from xdistill.teachers.weights.published import ATTENTION, MMSEG, adapt, author, convert

@@ -1,5 +1,5 @@
 # The street teacher: OCRNet (Yuan et al., ECCV 2020) on an HRNet (Wang et al., TPAMI 2021) that is
-# narrow enough for a CPU: 0.85 M parameters. Trained by xdistill.pipeline.street.train_teacher.
+# narrow enough for a CPU: 0.85 M parameters. Trained by xdistill.pipeline.street.teacher.training.
 norm_cfg = dict(type="BN", requires_grad=True)
 widths = (16, 32, 48, 64)
 blocks = (2, 2, 2, 2)

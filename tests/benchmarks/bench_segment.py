@@ -20,9 +20,9 @@ from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
-from xdistill.teachers.network import GPU_CALLS, NetworkTeacher, Prepared
+from xdistill.teachers.choice.spec import load_teacher
+from xdistill.teachers.engines.network import GPU_CALLS, NetworkTeacher, Prepared
 from xdistill.teachers.protocol import Prediction, TeacherSettings, fingerprint_of
-from xdistill.teachers.spec import load_teacher
 
 TEACHER_S, GPU_S = 0.05, 0.025
 FRAMES = 448

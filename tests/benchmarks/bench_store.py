@@ -247,7 +247,7 @@ def big(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def committed_store(root: Path, frames: Sequence[Frame]) -> None:
     """Commit words and counts of every frame, under the PNG teacher's fingerprint."""
-    from xdistill.teachers.spec import load_teacher
+    from xdistill.teachers.choice.spec import load_teacher
 
     teacher = load_teacher(f"png:{root / 'labels'}")
     store = LabelStore.open_for_writing(

@@ -24,7 +24,7 @@ from xdistill.pipeline.street.record import rig
 from xdistill.pipeline.street.record.drive import make_drive
 from xdistill.pipeline.street.record.lidar import scan
 from xdistill.pipeline.street.render.camera import render
-from xdistill.pipeline.street.train_teacher import report
+from xdistill.pipeline.street.teacher.training import report
 
 SEEDS = (1, 2)
 """Held out: neither trained on nor looked at when settings were chosen."""

@@ -22,10 +22,10 @@ from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import LabelStore
+from xdistill.teachers.choice.spec import load_teacher
+from xdistill.teachers.engines.network import quiet
 from xdistill.teachers.mmseg import config as mmseg_config
-from xdistill.teachers.network import quiet
 from xdistill.teachers.protocol import TeacherSettings
-from xdistill.teachers.spec import load_teacher
 
 pytest.importorskip("mmseg")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from xdistill.manifests.png import SIGNATURE, encode_chunk, read_chunks
+from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.png import Ids, PngTeacher, read_ids
 from xdistill.teachers.protocol import FrameLabelError, Prediction, TeacherError
-from xdistill.teachers.spec import load_teacher
 
 KEY = "2011_09_26/2011_09_26_drive_0013_sync/image_02/0000000050"
 IMAGE = np.zeros((4, 6, 3), np.uint8)

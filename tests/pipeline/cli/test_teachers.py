@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from xdistill.manifests import loader
 from xdistill.pipeline.cli.teachers import teachers
-from xdistill.teachers import catalogue, check
+from xdistill.teachers.choice import catalogue, check
 from xdistill.teachers.protocol import Teacher
 
 DRIVE = "2011_09_26/2011_09_26_drive_0013_sync/image_02/data"

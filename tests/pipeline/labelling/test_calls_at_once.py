@@ -16,7 +16,7 @@ from xdistill.pipeline.labelling.plan import done_frames, make_plan
 from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
-from xdistill.teachers.network import GPU_CALLS, Network, NetworkTeacher, Prepared
+from xdistill.teachers.engines.network import GPU_CALLS, Network, NetworkTeacher, Prepared
 from xdistill.teachers.png import PngTeacher
 from xdistill.teachers.protocol import Prediction, TeacherError, TeacherSettings
 

@@ -24,8 +24,8 @@ from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.segment import Labelling, segment
 from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
+from xdistill.teachers.choice.spec import TeacherSpec
 from xdistill.teachers.protocol import TeacherError
-from xdistill.teachers.spec import TeacherSpec
 
 pytestmark = [
     pytest.mark.slow,

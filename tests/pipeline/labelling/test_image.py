@@ -9,8 +9,8 @@ import pytest
 from xdistill.pipeline.kitti.errors import ImageError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.labelling.image import label_image
+from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.protocol import FrameLabelError, Prediction, TeacherError, fingerprint_of
-from xdistill.teachers.spec import load_teacher
 
 
 @pytest.fixture

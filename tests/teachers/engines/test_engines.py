@@ -12,6 +12,7 @@ from random_networks import FCN, PIDNET, Checkpoints
 from torch import Tensor, nn
 
 from xdistill.manifests.memory import MemoryShortError, memory_reported
+from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.engines.engine import (
     channels_last,
     describe_engine,
@@ -19,12 +20,11 @@ from xdistill.teachers.engines.engine import (
     mixed,
 )
 from xdistill.teachers.engines.fusion import fuse
+from xdistill.teachers.engines.network import quiet
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
-from xdistill.teachers.network import quiet
 from xdistill.teachers.protocol import Teacher, TeacherError, TeacherSettings
-from xdistill.teachers.spec import load_teacher
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from xdistill.teachers.engines.fusion import fuse
 from xdistill.teachers.engines.levels import LevelConvolution, keep_apart
+from xdistill.teachers.engines.network import quiet
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
 from xdistill.teachers.mmseg.network import SingleScale
-from xdistill.teachers.network import quiet
 
 pytestmark = pytest.mark.slow
 

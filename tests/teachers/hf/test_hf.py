@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xdistill.manifests.errors import FetchError
+from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.hf.network import map_classes
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
-from xdistill.teachers.spec import load_teacher
 
 transformers = pytest.importorskip("transformers")
 

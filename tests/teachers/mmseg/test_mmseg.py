@@ -16,11 +16,11 @@ from random_networks import FCN, OCRNET, PIDNET, SEGFORMER, Checkpoints, random_
 from xdistill.manifests.memory import MemoryShortError
 from xdistill.manifests.weights import WeightsError
 from xdistill.pipeline.cli.segment import segment
+from xdistill.teachers.choice.spec import load_teacher
+from xdistill.teachers.engines.network import quiet
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
-from xdistill.teachers.network import quiet
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
-from xdistill.teachers.spec import load_teacher
 
 pytest.importorskip("mmseg")
 pytestmark = [

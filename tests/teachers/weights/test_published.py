@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from xdistill.manifests.weights import WeightsError, load_strictly
-from xdistill.teachers import catalogue
+from xdistill.teachers.choice import catalogue
+from xdistill.teachers.choice.spec import load_teacher
+from xdistill.teachers.engines.network import quiet
 from xdistill.teachers.mmseg import attention
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg import teacher as mmseg
-from xdistill.teachers.network import quiet
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
-from xdistill.teachers.spec import load_teacher
 from xdistill.teachers.weights.published import (
     INVERSEFORM,
     MMSEG,

@@ -15,10 +15,10 @@ from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.grouping.scheme import load_scheme
 from xdistill.manifests.progress import unshown
 from xdistill.pipeline.labelling.score import confusion, measures, merge
-from xdistill.pipeline.street import train_teacher
 from xdistill.pipeline.street.record.drive import make_drive
 from xdistill.pipeline.street.render.camera import render
-from xdistill.pipeline.street.train_teacher import (
+from xdistill.pipeline.street.teacher import training as train_teacher
+from xdistill.pipeline.street.teacher.training import (
     FRAMES,
     SIZE,
     TeacherTraining,
@@ -31,11 +31,11 @@ from xdistill.pipeline.street.train_teacher import (
     report,
     train,
 )
-from xdistill.teachers.spec import load_teacher
+from xdistill.teachers.choice.spec import load_teacher
 
 pytest.importorskip("mmseg", reason="needs the extra 'teacher'")
 
-from xdistill.teachers import catalogue
+from xdistill.teachers.choice import catalogue
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.mmseg.teacher import build
 

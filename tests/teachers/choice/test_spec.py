@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xdistill.teachers.choice.spec import TeacherSpec, load_teacher
 from xdistill.teachers.protocol import Teacher, TeacherError, TeacherSettings
-from xdistill.teachers.spec import TeacherSpec, load_teacher
 
 OWN = """
 import numpy as np

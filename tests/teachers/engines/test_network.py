@@ -10,8 +10,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from xdistill.manifests.memory import MemoryShortError
-from xdistill.teachers.network import Network, NetworkTeacher, Prepared, confidence_levels, slide
-from xdistill.teachers.network import offsets as window_offsets
+from xdistill.teachers.engines.network import (
+    Network,
+    NetworkTeacher,
+    Prepared,
+    confidence_levels,
+    slide,
+)
+from xdistill.teachers.engines.network import offsets as window_offsets
 from xdistill.teachers.protocol import Prediction, TeacherSettings
 
 WEIGHTS = torch.tensor([[0.03, -0.02, 0.01], [-0.02, 0.02, 0.01], [0.01, 0.01, -0.02]])

@@ -11,10 +11,10 @@ import torch
 
 from xdistill.manifests import loader
 from xdistill.manifests.errors import FetchError, ManifestError
-from xdistill.teachers import catalogue
+from xdistill.teachers.choice import catalogue
+from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.mmseg import config as mmseg_config
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
-from xdistill.teachers.spec import load_teacher
 
 PAGE = b"<!DOCTYPE html><title>Sign in</title>"
 """What a network with a sign-in page sends for any address."""

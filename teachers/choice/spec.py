@@ -164,7 +164,7 @@ def _load_png(spec: TeacherSpec) -> Teacher:
 
 
 def _load_manifest(spec: TeacherSpec) -> Teacher:
-    from xdistill.teachers import catalogue
+    from xdistill.teachers.choice import catalogue
     from xdistill.teachers.mmseg.teacher import load_mmseg
 
     entry = catalogue.entry(spec.name)

@@ -1,6 +1,6 @@
 """Train the street teacher on rendered frames with exact labels.
 
-python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth
+python -m xdistill.pipeline.street.teacher.training --out street_ocrnet.pth
 """
 
 import shlex
@@ -251,7 +251,7 @@ def save(model: nn.Module, path: Path) -> None:
     help="Drives to evaluate on.",
 )
 @console.examples(
-    "OMP_NUM_THREADS=1 python -m xdistill.pipeline.street.train_teacher --out street_ocrnet.pth"
+    "OMP_NUM_THREADS=1 python -m xdistill.pipeline.street.teacher.training --out street_ocrnet.pth"
 )
 def main(out: Path, steps: int, drives: int, judged: int) -> None:
     """Train the street teacher, and evaluate it on drives of another seed."""

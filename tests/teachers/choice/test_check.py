@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from xdistill.teachers.check import compare
+from xdistill.teachers.choice.check import compare
 from xdistill.teachers.protocol import Prediction, TeacherError
 
 
