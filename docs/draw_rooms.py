@@ -47,16 +47,21 @@ def imported_modules(path: Path, known: Mapping[str, Path]) -> set[str]:
         if isinstance(guard, ast.If) and "TYPE_CHECKING" in ast.unparse(guard.test)
         for node in ast.walk(guard)
     }
-    found = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in for_types:
-            package = node.module.removeprefix("xdistill").lstrip(".")
-            if node.module.split(".")[0] != "xdistill":
-                continue
-            for name in node.names:
-                candidates = (f"{package}.{name.name}", package, f"{package}.__init__")
-                found |= set([module for module in candidates if module in known][:1])
-    return found
+        if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import) and id(node) not in for_types:
+            names |= {f"{alias.name}." for alias in node.names}
+    inside = {name.removeprefix("xdistill.") for name in names if name.startswith("xdistill.")}
+    # What a name is imported from is a module, or the front door of a room.
+    choices = ((name, *_parents(name)) for name in inside)
+    return {next(module for module in choice if module in known) for choice in choices}
+
+
+def _parents(name: str) -> tuple[str, str]:
+    package = name.rpartition(".")[0]
+    return package, f"{package}.__init__"
 
 
 def module_imports() -> dict[str, set[str]]:

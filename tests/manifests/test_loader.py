@@ -1,42 +1,11 @@
-"""Shipped manifests by name, a user's own by path, and the import order of the packages."""
+"""Shipped manifests by name, a user's own by path."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
 from xdistill.manifests import loader
 from xdistill.manifests.errors import ManifestError, XDistillError
-
-ROOT = Path(__file__).parents[2]
-
-ALLOWED = {
-    "manifests": set(),
-    "grouping": {"manifests"},
-    "teachers": {"manifests", "grouping"},
-    "pipeline": {"manifests", "grouping", "teachers"},
-    "train": {"manifests", "grouping", "pipeline"},
-}
-
-
-def imported_packages(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        found |= {name.split(".")[1] for name in names if name.startswith("xdistill.")}
-    return found
-
-
-@pytest.mark.parametrize("package", ALLOWED)
-def test_packages_import_downwards_only(package: str) -> None:
-    for path in (ROOT / package).rglob("*.py"):
-        above = imported_packages(path) - ALLOWED[package] - {package}
-        assert not above, f"{path.relative_to(ROOT)} imports {above}"
 
 
 def test_every_shipped_toml_loads() -> None:
