@@ -66,7 +66,7 @@ class Careless:
 def test_what_a_teacher_cannot_do_is_said(image: np.ndarray) -> None:
     with pytest.raises(TeacherError, match="frames of 62x20 are too wide"):
         label_image(np.tile(image, (1, 2, 1)), teacher=Careless())
-    with pytest.raises(TeacherError, match=r"classes of shape \(1, 3, 3\)(.*\n)*.*careless"):
+    with pytest.raises(TeacherError, match=r"classes has shape \(1, 3, 3\)(.*\n)*.*careless"):
         label_image(image, teacher=Careless())
     with pytest.raises(TeacherError, match="'nobody' names no teacher"):
         label_image(image, teacher="nobody")
