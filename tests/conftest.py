@@ -3,6 +3,7 @@
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,29 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def machine_code(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Path]:
+    """Compiled code outlives a run of the tests: it takes long, and is filed by its sources.
+
+    Fixtures of the session, which are made before any test's own cache, get one too.
+    """
+    code = pytestconfig.cache.mkdir("numba")
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "numba").symlink_to(code)
+    with pytest.MonkeyPatch.context() as session:
+        session.setenv("XDISTILL_CACHE", str(folder))
+        yield code
+
+
 @pytest.fixture(autouse=True)
 def private_cache(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    machine_code: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """Fetched and derived files of a test go to a folder of its own."""
     folder = tmp_path_factory.mktemp("cache")
+    (folder / "numba").symlink_to(machine_code)
     monkeypatch.setenv("XDISTILL_CACHE", str(folder))
     return folder
 
