@@ -1,10 +1,12 @@
 """What every test shares: checked shapes, Ctrl-C, seeds, a private cache, reference material."""
 
 import os
+import shutil
 import signal
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,29 +43,26 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture(scope="session", autouse=True)
-def machine_code(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[Path]:
-    """Compiled code outlives a run of the tests: it takes long, and is filed by its sources.
+def pytest_configure(config: pytest.Config) -> None:
+    """Imports and fixtures of the session, which come before any test, get a cache folder too.
 
-    Fixtures of the session, which are made before any test's own cache, get one too.
+    Compiled code in it outlives the session: it takes long, and is filed by its sources.
     """
-    code = pytestconfig.cache.mkdir("numba")
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "numba").symlink_to(code)
-    with pytest.MonkeyPatch.context() as session:
-        session.setenv("XDISTILL_CACHE", str(folder))
-        yield code
+    folder = Path(tempfile.mkdtemp(prefix="xdistill-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(folder))
+    (folder / "numba").symlink_to(config.cache.mkdir("numba"))
+    os.environ["XDISTILL_CACHE"] = str(folder)
 
 
 @pytest.fixture(autouse=True)
 def private_cache(
-    machine_code: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
 ) -> Path:
     """Fetched and derived files of a test go to a folder of its own."""
     folder = tmp_path_factory.mktemp("cache")
-    (folder / "numba").symlink_to(machine_code)
+    (folder / "numba").symlink_to(pytestconfig.cache.mkdir("numba"))
     monkeypatch.setenv("XDISTILL_CACHE", str(folder))
     return folder
 
@@ -79,6 +78,18 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
     for item in items:
         if "not slow" in item.config.option.markexpr and item.get_closest_marker("slow"):
             LEFT_OUT[item.nodeid.partition("::")[0]] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the counts of one of several processes to the process that prints them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(LEFT_OUT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take the counts of a process; every process leaves out the same tests."""
+    LEFT_OUT.update(Counter(node.workeroutput["left_out"]) - LEFT_OUT)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -45,6 +45,7 @@ def gradients(model: Model, batch: Batch, *, weight: float) -> dict[str, torch.T
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 def test_total_is_the_sum_of_its_terms(narrow: None, batch: Batch) -> None:
     terms = run(build(RECIPE), batch, weight=0.3)
     assert terms.d2s.item() > 0.5

@@ -49,6 +49,7 @@ def winding(data: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_validation_logs_how_learned_poses_agree(
     ready: Start, data: Path, tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_the_validation_logs_how_learned_poses_agree(
         assert abs(correlation) > 0.01
 
 
+@pytest.mark.slow
 def test_a_constant_pose_is_told_loudly_at_every_validation(
     ready: Start, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,8 @@ import re
 from dataclasses import asdict
 from html import unescape
 
+import pytest
+
 from xdistill.pipeline.demo.page import page
 from xdistill.pipeline.demo.summary import difference
 from xdistill.train.recipe.file import load_recipe
@@ -43,6 +45,7 @@ def summary(failures: list[str]) -> dict[str, object]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_motion_that_was_not_learned_stands_out() -> None:
     told = "FAILURE: the learned yaw is constant"
     assert f'<p class="failure">baseline: {told}</p>' in page(summary([told]), [])
@@ -117,6 +120,7 @@ def test_recorded_poses_another_encoder_and_the_street_teacher_are_named() -> No
     assert any(line.startswith("Teacher: a narrow OCRNet trained on other") for line in found)
 
 
+@pytest.mark.slow
 def test_a_jump_is_explained_where_there_is_one() -> None:
     def explained(start: float) -> bool:
         changed = summary([])

@@ -28,8 +28,11 @@ class SlowTeacher:
 
     calls_at_once = CALLS
 
-    def __init__(self, folder: Path, *, fail_at: int = 1000, slow_from: int = 1000) -> None:
+    def __init__(
+        self, folder: Path, *, fail_at: int = 1000, slow_from: int = 1000, wait_at: int = 1000
+    ) -> None:
         self._png, self._fail_at, self._slow_from = PngTeacher(folder), fail_at, slow_from
+        self._wait_at, self._next_shard = wait_at, threading.Event()
         self.record, self.fingerprint = self._png.record, self._png.fingerprint
         self.running = self.most = 0
         self.together: list[set[int]] = [set()]
@@ -44,6 +47,10 @@ class SlowTeacher:
             self.running += 1
             self.most = max(self.most, self.running)
             self.together.append(self.together[-1] | {number})
+        if number >= SHARD_FRAMES:
+            self._next_shard.set()
+        if number == self._wait_at:
+            self._next_shard.wait(timeout=30)
         try:
             # Later frames of three are faster, so that they end in another order.
             time.sleep(1.0 if number >= self._slow_from else 0.003 * (3 - number % 3))
@@ -85,7 +92,9 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 def test_the_store_is_that_of_one_call_at_a_time(tree: Tree, tmp_path: Path) -> None:
-    teacher = SlowTeacher(tree.labels)
+    # The last call of one shard lasts until the first of the next is under way, however busy the
+    # machine is.
+    teacher = SlowTeacher(tree.labels, wait_at=SHARD_FRAMES - 1)
     _, outcome = run(tree, tmp_path / "a.zarr", teacher)
     _, expected = run(tree, tmp_path / "b.zarr", PngTeacher(tree.labels))
     assert teacher.most == CALLS and teacher.running == 0
@@ -94,6 +103,7 @@ def test_the_store_is_that_of_one_call_at_a_time(tree: Tree, tmp_path: Path) -> 
     assert content(tmp_path / "a.zarr") == content(tmp_path / "b.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fail_at", "beside"), [(41, {43, 44}), (61, {63, 64, 65})])
 def test_a_teacher_that_breaks_leaves_what_was_finished(
     tree: Tree, tmp_path: Path, fail_at: int, beside: set[int]
@@ -110,6 +120,7 @@ def test_a_teacher_that_breaks_leaves_what_was_finished(
     assert not done & {fail_at, fail_at + 1}
 
 
+@pytest.mark.slow
 def test_ctrl_c_waits_for_the_calls_under_way_and_keeps_their_labels(
     tree: Tree, tmp_path: Path
 ) -> None:
@@ -163,6 +174,7 @@ class Passing(Network):
         return torch.zeros(len(inputs), 19, *inputs.shape[2:])
 
 
+@pytest.mark.slow
 def test_a_gpus_passes_run_one_by_one_while_other_frames_are_prepared(
     tree: Tree, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_labels_equal_transformers_own(
     assert np.array_equal(labels.confidence[1], expected)
 
 
+@pytest.mark.slow
 def test_record_and_fingerprint(tmp_path: Path) -> None:
     folder = segformer(tmp_path / "model")
     teacher = load_teacher(f"hf:{folder}")

@@ -36,6 +36,7 @@ def run(
     return invoke
 
 
+@pytest.mark.slow
 def test_training_says_what_it_assumed_what_it_wrote_and_what_comes_next(
     run: Run, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_training_says_what_it_assumed_what_it_wrote_and_what_comes_next(
     assert len((tmp_path / "runs/xdistill-rn18-1/metrics.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_runs_are_numbered(run: Run, tmp_path: Path) -> None:
     for _ in range(2):
         result = run("--recipe", "monodepth2-rn18", "--split", "all", "--steps", "1")

@@ -69,6 +69,7 @@ def test_the_shipped_teacher_labels_a_held_out_street(held_out: Frames) -> None:
     assert measures(counts, [str(k) for k in range(19)])["miou"] >= 0.55
 
 
+@pytest.mark.slow
 def test_half_precision_storage_is_undone() -> None:
     teacher = load_teacher("street")
     network = teacher._network._model  # type: ignore[attr-defined]
