@@ -123,17 +123,28 @@ def start(job: Job) -> Training:
         XDistillError: Weights are missing or do not fit, the run folder belongs to other frames or
             labels, or it cannot be written.
     """
+    training = _networks(job)
+    _open_run(job, step=training.step)
+    return training
+
+
+def _networks(job: Job) -> Training:
+    """The networks as the run left them, or as the recipe starts them."""
     training = new_training(job.recipe, device=job.device)
     if job.resumed and (job.run / CHECKPOINT_FILE).exists():
         load_checkpoint(job.run, training)
     else:
         # A run that stopped before its first checkpoint starts again.
         load_initial_weights(training)
+    return training
+
+
+def _open_run(job: Job, *, step: int) -> None:
+    """The run folder, new or resumed at the step that was reached."""
     if job.resumed:
-        resume_run(job.run, job.recipe, job.record, step=training.step)
+        resume_run(job.run, job.recipe, job.record, step=step)
     else:
         start_run(job.run, job.recipe, job.record)
-    return training
 
 
 def recorded(run: Path, *, recipe: str | None, overrides: Sequence[str]) -> dict[str, Any]:
