@@ -378,32 +378,3 @@ def test_packages_that_do_not_fit_each_other(
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(TeacherError, match=r"MMCV==9.9(.|\n)*xdistill\[teacher\]"):
         mmseg.build(config)
-
-
-def test_unknown_config_names_similar_ones() -> None:
-    with pytest.raises(TeacherError, match="did you mean.*ocrnet_hr48_4xb2-160k_cityscapes"):
-        load_teacher("mmseg:ocrnet_hr48_4xb2-160k_cityscape.py,x.pth")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "x = 1",
-        "model = 5\ntest_pipeline = []",
-        "this is no Python",
-        "x = undefined",
-        "_base_ = 'gone.py'",
-    ],
-)
-def test_config_that_is_none(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "config.py"
-    path.write_text(text)
-    with pytest.raises(TeacherError, match="an mmsegmentation config with model"):
-        load_teacher(f"mmseg:{path},x.pth")
-
-
-def test_config_of_an_unknown_network(tmp_path: Path) -> None:
-    path = tmp_path / "config.py"
-    path.write_text("model = dict(type='NoSuchNet')\ntest_pipeline = [dict(type='LoadImage')]")
-    with pytest.raises(TeacherError, match="NoSuchNet"):
-        mmseg.build(mmseg_config.load_config(str(path)))
