@@ -7,7 +7,7 @@ BIN      := .venv/bin
 help:  ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
-quick: .venv/.ready  ## run the fast tests side by side, in under a minute once the street is compiled
+quick: .venv/.ready  ## run the fast tests side by side, in about a minute once the street is compiled
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 test: .venv/.ready  ## run every test
 	$(BIN)/python -m pytest
