@@ -1,36 +1,15 @@
 """Find and read the TOML and TSV files of this package, or a user's own by path."""
 
 import csv
-import os
 import tomllib
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from xdistill.manifests.errors import ManifestError, XDistillError
-
-PathLike: TypeAlias = str | os.PathLike[str]
-
-
-class PathError(XDistillError, TypeError):
-    """Something other than a path where a path belongs."""
-
-
-def as_path(path: PathLike) -> Path:
-    """The path, with ``~`` expanded.
-
-    Raises:
-        PathError: Neither a string nor a path object.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise PathError(
-            f"{path!r} is {type(path).__name__}, not a path",
-            expected="a string or a pathlib.Path",
-            remedy="pass the path of a file or folder",
-        )
-    return Path(path).expanduser()
+from xdistill.manifests.disk import TextError, read_text
+from xdistill.manifests.errors import ManifestError
 
 
 def names(kind: str) -> list[str]:
@@ -67,16 +46,58 @@ def load(kind: str, name: str) -> dict[str, Any]:
     Raises:
         ManifestError: It is missing or not valid TOML.
     """
-    source = find(kind, name)
+    return read_toml(find(kind, name), form=f"a {kind.rstrip('s')} in TOML form")
+
+
+def read_toml(source: Traversable, *, form: str = "a file in TOML form") -> dict[str, Any]:
+    """Read a TOML file.
+
+    Args:
+        source: The file.
+        form: What is expected of it, for the message.
+
+    Raises:
+        ManifestError: It cannot be read, or is not valid TOML.
+        TextError: It is not UTF-8.
+    """
     try:
-        return tomllib.loads(source.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = read_text(source) if isinstance(source, Path) else source.read_text("utf-8")
+        content = tomllib.loads(text)
+        _require_small_numbers(content)
+    except OSError as error:
         raise ManifestError(
-            f"the file is not valid TOML: {error}",
-            expected=f"a {kind.rstrip('s')} in TOML form",
-            where=source,
-            remedy="fix the line named above",
+            f"{source} cannot be read ({error.strerror})",
+            expected=form,
+            remedy="check the path and its permissions",
         ) from error
+    except RecursionError:
+        raise _not_toml(source, "it is nested too deeply", form=form) from None
+    except ValueError as error:
+        if isinstance(error, TextError):
+            raise
+        raise _not_toml(source, str(error), form=form) from error
+    return content
+
+
+def _not_toml(source: Traversable, reason: str, *, form: str) -> ManifestError:
+    return ManifestError(
+        f"{source.name} is not valid TOML: {reason}",
+        expected=form,
+        where=source,
+        remedy="fix the line named above",
+    )
+
+
+def _require_small_numbers(value: Any, key: str = "") -> None:
+    """TOML's integers have 64 bits; Python's have no end, and end as an infinite float."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _require_small_numbers(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            _require_small_numbers(item, key)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{key} is a number of more than 64 bits")
 
 
 @cache

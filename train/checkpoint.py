@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.manifests.weights import WeightsError, load_strictly, read_weights
 from xdistill.train.model import Model, depth_network
 from xdistill.train.networks import checkpoints
@@ -43,7 +43,7 @@ def save_checkpoint(run: Path, training: Training) -> Path:
         content[name] = network.state_dict()
     path = run / FILE_NAME
     try:
-        with atomic.replacing(path) as aside, aside.open("wb") as file:
+        with disk.replacing(path) as aside, aside.open("wb") as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
         raise TrainingError(

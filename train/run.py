@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.manifests.errors import XDistillError
 from xdistill.train.recipe.file import FILE_NAME as RECIPE_FILE
 from xdistill.train.recipe.file import dump_recipe, load_run_recipe
@@ -146,8 +146,8 @@ def resume_run(run: Path, recipe: Recipe, record: Record, *, step: int) -> None:
                 where=run / RECORD_FILE,
                 remedy="resume with the run's own frames and label store, or start a new run",
             )
-    for left in run.glob(f"*{atomic.PARTIAL}"):
-        atomic.discard(left)
+    for left in run.glob(f"*{disk.PARTIAL}"):
+        disk.discard(left)
     with _reported(run, remedy="free space there or make it writable, then run again"):
         _write(run, recipe, record)
         for file in (METRICS_FILE, VALIDATION_FILE):
@@ -161,7 +161,7 @@ def _write(run: Path, recipe: Recipe, record: Record) -> None:
     run.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
         if not path.exists() or path.read_bytes() != content:
-            atomic.write(path, [content])
+            disk.write(path, [content])
 
 
 @contextmanager
@@ -214,4 +214,4 @@ def truncate(path: Path, *, step: int) -> None:
         if not line.endswith("\n") or json.loads(line)["step"] > step:
             break
         kept.append(line)
-    atomic.write(path, ["".join(kept).encode()])
+    disk.write(path, ["".join(kept).encode()])

@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import json
-import tomllib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from xdistill.manifests.errors import ManifestError, XDistillError
+from xdistill.manifests.loader import read_toml
 from xdistill.pipeline.cli import COMMANDS
 
 DEFAULTS_FILE = Path("xdistill.toml")
@@ -96,14 +96,7 @@ def command_defaults(
     """
     if not DEFAULTS_FILE.is_file():
         return {}
-    try:
-        content = tomllib.loads(DEFAULTS_FILE.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(
-            f"{DEFAULTS_FILE} is not valid TOML: {error}",
-            where=DEFAULTS_FILE.absolute(),
-            remedy="fix the line named above",
-        ) from error
+    content = read_toml(DEFAULTS_FILE.absolute())
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
     shared = {key: value for key, value in content.items() if key not in tables}
     _refuse_unknown(shared.keys(), SHARED_KEYS, what="the top-level key")

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from xdistill.manifests import atomic, loader
+from xdistill.manifests import disk, loader
 from xdistill.pipeline.demo.runner import run_stages
 from xdistill.pipeline.demo.stages import BASELINE, DemoSettings, stages
 from xdistill.pipeline.demo.step import DemoError
@@ -46,8 +46,8 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
 
     html = page(summary, examples(settings))
     numbers = json.dumps(summary, indent=1) + "\n"
-    atomic.write(settings.out / NUMBERS, [numbers.encode()])
-    atomic.write(settings.out / REPORT, [html.encode()])
+    disk.write(settings.out / NUMBERS, [numbers.encode()])
+    disk.write(settings.out / REPORT, [html.encode()])
     return summary
 
 

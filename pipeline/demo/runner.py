@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.manifests.progress import note
 from xdistill.pipeline.demo.step import DemoError, Stage, Step
 
@@ -79,7 +79,7 @@ class Ledger:
         path = self._path(kind, stage)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"record": stage.record, "seconds": round(seconds, 2)}
-        atomic.write(path, [json.dumps(content, indent=2).encode() + b"\n"])
+        disk.write(path, [json.dumps(content, indent=2).encode() + b"\n"])
 
     def _path(self, kind: str, stage: Stage) -> Path:
         return self.folder / kind / f"{stage.name}.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.frames import Frame, image_path
@@ -37,7 +37,7 @@ def write_trivial_predictions(folder: Path, *, data: Path, train: Path, test: Pa
         one = np.repeat(column[:, None], width, axis=1).astype(np.float32)
         content = io.BytesIO()
         np.save(content, np.repeat(one[None], len(frames), axis=0))
-        atomic.write(folder / f"{name}.npy", [content.getvalue()])
+        disk.write(folder / f"{name}.npy", [content.getvalue()])
 
 
 def row_depths(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, cast
 
-from xdistill.manifests.loader import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError, SplitError
 
 Camera = Literal["l", "r"]

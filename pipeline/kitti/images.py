@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.manifests import png
-from xdistill.manifests.atomic import unwritable
+from xdistill.manifests.disk import PathLike, as_path, unwritable
 from xdistill.manifests.errors import OutputError
-from xdistill.manifests.loader import PathLike, as_path
 from xdistill.pipeline.kitti.errors import ImageError
 
 JPEG_START = b"\xff\xd8"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xdistill.manifests import loader
+from xdistill.manifests.disk import PathLike, as_path
 from xdistill.manifests.download import cache_folder, fetch
-from xdistill.manifests.loader import PathLike, as_path
 from xdistill.pipeline.kitti.errors import MissingFrameError, SplitError
 from xdistill.pipeline.kitti.frames import (
     CAMERAS,

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from xdistill.manifests.loader import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path
 from xdistill.pipeline.kitti.calibration import Calibration, read_calibration
 from xdistill.pipeline.kitti.errors import ScanError
 from xdistill.pipeline.kitti.frames import Camera, Frame, as_frame

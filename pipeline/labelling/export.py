@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme
-from xdistill.manifests.atomic import unwritable
+from xdistill.manifests.disk import unwritable
 from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.kitti.images import write_png
 from xdistill.pipeline.store import LabelStore, LabelStoreError

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.manifests.loader import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path
 from xdistill.pipeline.kitti.images import as_image
 from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.protocol import Teacher, require_maps

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store import chunks
 from xdistill.pipeline.store.chunks import Labels, ShardError
 from xdistill.pipeline.store.errors import (
@@ -222,7 +222,7 @@ class LabelArray:
             # From then on a shard without a commit record is a loss, never an interrupted write.
             chunks.write_words(self._words_folder, index, words)
         if new:
-            atomic.write(self._shard_path(index), chunks.encode_shard(encoded))
+            disk.write(self._shard_path(index), chunks.encode_shard(encoded))
         chunks.write_counts(self._counts_folder, index, counts)
         words[list(failed)] = chunks.FAILED
         for slot, labels in new.items():

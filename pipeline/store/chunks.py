@@ -22,7 +22,7 @@ from jaxtyping import Bool, UInt8, UInt32, UInt64
 from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 
 from xdistill.grouping.classes import IGNORE_INDEX
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store.errors import CorruptLabelsError
 from xdistill.pipeline.store.format import (
     COMMIT_SUFFIX,
@@ -274,12 +274,12 @@ def read_counts(folder: Path, shard: int, *, values: int) -> Counts:
 
 def write_words(folder: Path, shard: int, words: Words) -> None:
     """Commit: from this rename on, the words hold."""
-    atomic.write(chunk_path(folder, shard), [protect(words.astype("<u8").tobytes())])
+    disk.write(chunk_path(folder, shard), [protect(words.astype("<u8").tobytes())])
 
 
 def write_counts(folder: Path, shard: int, counts: Counts) -> None:
     """Replace a shard's counts; rows of frames that are not committed mean nothing."""
-    atomic.write(counts_path(folder, shard), [protect(counts.astype("<u4").tobytes())])
+    disk.write(counts_path(folder, shard), [protect(counts.astype("<u4").tobytes())])
 
 
 def _read_record(path: Path, size: int) -> bytes | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from xdistill.grouping.classes import IGNORE_INDEX
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
 
 DOCUMENT = "zarr.json"
@@ -335,4 +335,4 @@ def folder_names(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not atomic.final_name(e.name))
+        return sorted(e.name for e in entries if e.is_dir() and not disk.final_name(e.name))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store.errors import LabelStoreError, NoLocksError
 from xdistill.pipeline.store.format import COMMIT_SUFFIX, COUNTS_SUFFIX, DOCUMENT
 
@@ -213,9 +213,9 @@ def sweep(path: Path, locking: Locking) -> None:
             living from the dead, and they are required.
     """
     # A store being created this moment under its aside name fails its rename and finds this one.
-    for beside in path.absolute().parent.glob(f"*{atomic.PARTIAL}"):
-        if atomic.final_name(beside.name) == path.name:
-            atomic.discard(beside)
+    for beside in path.absolute().parent.glob(f"*{disk.PARTIAL}"):
+        if disk.final_name(beside.name) == path.name:
+            disk.discard(beside)
     try:
         _sweep_inside(path, Leases("required"))
     except NoLocksError:
@@ -235,11 +235,11 @@ def _sweep_inside(path: Path, leases: Leases) -> None:
     for (folder, shard), files in of_shards.items():
         with leases.lease(folder, shard) as held:
             for orphan in files if held else ():
-                atomic.discard(orphan)
+                disk.discard(orphan)
     if of_metadata:
         with leases.metadata(path / DOCUMENT):
             for orphan in of_metadata:
-                atomic.discard(orphan)
+                disk.discard(orphan)
 
 
 def orphans(path: Path) -> Iterator[Path]:
@@ -248,12 +248,12 @@ def orphans(path: Path) -> Iterator[Path]:
         for name in (*names, *files):
             if is_orphan(name):
                 yield Path(folder, name)
-        names[:] = [name for name in names if not atomic.final_name(name)]
+        names[:] = [name for name in names if not disk.final_name(name)]
 
 
 def is_orphan(name: str) -> bool:
     """Whether a file or folder of this name is unfinished, or a lease."""
-    return atomic.final_name(name) is not None or name.startswith(LEASE_PREFIX)
+    return disk.final_name(name) is not None or name.startswith(LEASE_PREFIX)
 
 
 def shard_of(orphan: Path) -> tuple[Path, int] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.grouping.scheme import Scheme, load_scheme, remap
-from xdistill.manifests.loader import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path
 from xdistill.pipeline.kitti.frames import Frame, as_frame
 from xdistill.pipeline.store import chunks
 from xdistill.pipeline.store.chunks import Labels, ShardError

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store.errors import CorruptLabelsError
 from xdistill.pipeline.store.format import DOCUMENT
 from xdistill.pipeline.store.leases import Leases, disk_errors
@@ -46,7 +46,7 @@ def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
                 if finding.path != path and finding.document is not None:
                     _restore(finding.path, finding.document)
                 elif _was_never_used(finding):
-                    atomic.discard(finding.path)
+                    disk.discard(finding.path)
     return tuple(finding for finding in lost if finding.path.exists())
 
 
@@ -85,9 +85,9 @@ def _to_move(path: Path, finding: Finding) -> Path:
 
 def _restore(folder: Path, document: bytes) -> None:
     if folder.is_dir():
-        atomic.write(folder / DOCUMENT, [document])
+        disk.write(folder / DOCUMENT, [document])
     else:
-        atomic.create_folder(folder, {DOCUMENT: document})
+        disk.create_folder(folder, {DOCUMENT: document})
 
 
 def repair_labels(

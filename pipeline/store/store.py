@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme
-from xdistill.manifests import atomic
-from xdistill.manifests.loader import PathLike, as_path
+from xdistill.manifests import disk
+from xdistill.manifests.disk import PathLike, as_path
 from xdistill.pipeline.store.array import LabelArray
 from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
 from xdistill.pipeline.store.format import (
@@ -203,7 +203,7 @@ class LabelStore:
         for group in reversed([relative, *relative.parents]):
             if not (self.path / group).is_dir():
                 document = group_document(self._attributes)
-                atomic.create_folder(self.path / group, {DOCUMENT: document})
+                disk.create_folder(self.path / group, {DOCUMENT: document})
 
 
 def _create_root(path: Path, teacher: Mapping[str, Any], fingerprint: str) -> None:
@@ -216,7 +216,7 @@ def _create_root(path: Path, teacher: Mapping[str, Any], fingerprint: str) -> No
     with disk_errors(path):
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         # If another writer creates the same store, its folder is kept and compared next.
-        atomic.create_folder(path.absolute(), {DOCUMENT: group_document(attributes)})
+        disk.create_folder(path.absolute(), {DOCUMENT: group_document(attributes)})
 
 
 def _root_attributes(path: Path) -> Mapping[str, Any]:
@@ -271,9 +271,9 @@ def _create_or_grow(folder: Path, wanted: Description) -> None:
         _refuse_difference(folder / wanted.name, read_description(folder / wanted.name), wanted)
     for path, document in documents(folder, wanted).items():
         if not path.is_dir():
-            atomic.create_folder(path, {DOCUMENT: document})
+            disk.create_folder(path, {DOCUMENT: document})
         elif read_document(path)["shape"][0] < wanted.length:
-            atomic.write(path / DOCUMENT, [document])
+            disk.write(path / DOCUMENT, [document])
 
 
 def _refuse_difference(folder: Path, found: Description, wanted: Description) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdistill.manifests.loader import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path
 from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.store.errors import LabelStoreError
 from xdistill.pipeline.store.format import (

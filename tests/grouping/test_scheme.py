@@ -94,7 +94,7 @@ def test_an_unknown_scheme_lists_the_known_ones() -> None:
 def test_no_toml_is_said_so(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("name = ")
-    with pytest.raises(ManifestError, match="the file is not valid TOML"):
+    with pytest.raises(ManifestError, match="is not valid TOML"):
         load_scheme(str(path))
 
 

@@ -37,14 +37,25 @@ def test_errors_that_are_builtins_too_keep_their_message_across_processes() -> N
     assert error.headline == "found"
 
 
-def test_a_string_and_a_path_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/a")
-    assert loader.as_path("~/kitti") == loader.as_path(Path("~/kitti")) == Path("/home/a/kitti")
-    assert loader.as_path("runs/first") == Path("runs/first")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a = ", "is not valid TOML"),
+        (b"a = " + b"[" * 5000, "nested too deeply"),
+        (b"a.b = [1, " + b"9" * 400 + b"]", "b is a number of more than 64 bits"),
+        (b"a = " + b"9" * 9000, "is not valid TOML"),
+        ('a = "b"'.encode("utf-16"), "own.toml is UTF-16"),
+        (b'# caf\xe9\na = "b"', "line 1 of own.toml is not UTF-8"),
+    ],
+)
+def test_malformed_toml_ends_in_a_message(content: bytes, reason: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_bytes(content)
+    with pytest.raises(XDistillError, match=reason):
+        loader.load("recipes", str(own))
 
 
-@pytest.mark.parametrize("value", [7, None, b"kitti", ["kitti"]])
-def test_anything_else_is_refused_with_its_type(value: object) -> None:
-    with pytest.raises(XDistillError, match=f"is {type(value).__name__}, not a path") as caught:
-        loader.as_path(value)  # type: ignore[arg-type]
-    assert isinstance(caught.value, TypeError)
+def test_toml_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_bytes(b"\xef\xbb\xbfa = 1\r\n")
+    assert loader.load("recipes", str(own)) == {"a": 1}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 
 Moment = Literal["before", "middle", "after"]
 OPERATIONS = ("_store", "_sync", "_rename", "_make_folder", "_unlink", "_remove_folder")
@@ -17,7 +17,7 @@ class Crash(BaseException):
 
 
 class FaultyDisk:
-    """Stands in for the file operations of ``atomic`` while it is installed.
+    """Stands in for the file operations of ``disk`` while it is installed.
 
     After the fault every further operation fails too, as for a process that is no more.
     ``lose_power`` then does to the files what an operating system may do that was not asked to
@@ -25,7 +25,7 @@ class FaultyDisk:
     """
 
     def __init__(self) -> None:
-        self._real: dict[str, Callable[..., None]] = {n: getattr(atomic, n) for n in OPERATIONS}
+        self._real: dict[str, Callable[..., None]] = {n: getattr(disk, n) for n in OPERATIONS}
         self._countdown: int | None = None
         self._moment: Moment = "before"
         self._dead = False
@@ -36,12 +36,12 @@ class FaultyDisk:
     def installed(self) -> Iterator[None]:
         """Put the disk in place of the real operations."""
         for name in OPERATIONS:
-            setattr(atomic, name, self._operation(name))
+            setattr(disk, name, self._operation(name))
         try:
             yield
         finally:
             for name, real in self._real.items():
-                setattr(atomic, name, real)
+                setattr(disk, name, real)
 
     def arm(self, operations: int, moment: Moment) -> None:
         """Fail at the given one of the coming operations."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store import SHARD_FRAMES, LabelArray, LabelReader, LabelStore, chunks
 
 SEQUENCE = "2011_09_26/2011_09_26_drive_0013_sync/image_02"
@@ -98,7 +98,7 @@ class EagerArray(LabelArray):
         super()._commit(index, words, new, failed=())
 
 
-sync = atomic._sync
+sync = disk._sync
 
 
 def slow_sync(path: Path) -> None:
@@ -119,7 +119,7 @@ def write_all(
     if begun is not None:
         begun.set()
         # Memory is too fast for a kill to hit a file that is not finished.
-        atomic._sync = slow_sync
+        disk._sync = slow_sync
     array = new_array(new_store(path), length=length, size=size)
     if eager:
         array.__class__ = EagerArray

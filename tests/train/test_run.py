@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.train.recipe.file import load_recipe
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 from xdistill.train.run import (
@@ -108,7 +108,7 @@ def test_a_disk_that_is_full_at_resume_leaves_the_run_as_it_was(
         path.write_bytes(block[:5])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic, "_store", full)
+    monkeypatch.setattr(disk, "_store", full)
     with pytest.raises(RunError, match="No space left"):
         resume_run(run, replace(RECIPE, num_workers=0), RECORD, step=0)
     with pytest.raises(RunError, match="No space left"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
 
@@ -81,7 +81,7 @@ def main(
     frames = read_split(split_file)
     for option, file in (("--json", out), ("--save", save)):
         if file is not None:
-            atomic.require_writable(file, option=option)
+            disk.require_writable(file, option=option)
     scored = (
         predicted_in_file(predictions, frames)
         if predictions
@@ -158,6 +158,6 @@ def _counted(items: Iterable[Item], bar: Any) -> Iterator[Item]:
 
 def _write(out: Path, content: dict[str, Any]) -> None:
     try:
-        atomic.write(out, [json.dumps(content, indent=2).encode() + b"\n"])
+        disk.write(out, [json.dumps(content, indent=2).encode() + b"\n"])
     except OSError as error:
-        raise atomic.unwritable(out, error.strerror, option="--json") from error
+        raise disk.unwritable(out, error.strerror, option="--json") from error

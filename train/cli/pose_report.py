@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.cli import console
 
 
@@ -22,13 +22,13 @@ from xdistill.pipeline.cli import console
 def main(run: Path, data: Path, split: str, out: Path | None) -> None:
     """Compare the motions that a run has learned with the recorded ones."""
     if out is not None:
-        atomic.require_writable(out, option="--json")
+        disk.require_writable(out, option="--json")
     from xdistill.train.evaluation.pose_report import report, text
 
     content = report(run, data, split)
     click.echo(text(content))
     if out is not None:
-        atomic.write(out, [json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"])
+        disk.write(out, [json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"])
         click.echo(f"wrote {out}")
     words = ["xd-eval", "--run", str(run), "--data", str(data), "--split", split]
     click.echo(f"next: {shlex.join(words)}")

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from xdistill.manifests.loader import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path
 from xdistill.pipeline.kitti.images import as_image, resize
 from xdistill.train.checkpoint import load_depth_network
 from xdistill.train.objective.geometry import scaled_disparity

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.manifests.download import cache_folder
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import progress
@@ -115,7 +115,7 @@ def _write_depth(
     root: Path, frames: Sequence[Frame], path: Path, *, depth: DepthConvention
 ) -> None:
     # Each process writes its own file, so that two at once do no harm.
-    with atomic.replacing(path) as partial:
+    with disk.replacing(path) as partial:
         # The newest file version, because it has checksums on its own structures.
         unique = dict.fromkeys(frames)
         with (
@@ -143,9 +143,9 @@ def _require_scans(root: Path, frames: Sequence[Frame]) -> None:
 
 
 def _sweep_orphans(path: Path) -> None:
-    for orphan in path.parent.glob(f"{path.name}.*{atomic.PARTIAL}"):
+    for orphan in path.parent.glob(f"{path.name}.*{disk.PARTIAL}"):
         if time.time() - orphan.stat().st_mtime > ORPHAN_AGE_S:
-            atomic.discard(orphan)
+            disk.discard(orphan)
 
 
 def _source(root: Path, frames: Sequence[Frame], depth: DepthConvention) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.pipeline.kitti.splits import require_frames
@@ -120,7 +120,7 @@ def saved(disparities: Iterable[Disparity], path: Path, *, count: int) -> Iterat
         path: Takes its name once all disparities have passed; ``read_disparities`` reads it.
         count: Number of disparities.
     """
-    with atomic.replacing(path) as aside:
+    with disk.replacing(path) as aside:
         for number, disparity in enumerate(disparities):
             if number == 0:
                 shape = (count, *disparity.shape)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import note
 from xdistill.pipeline.street.record import raw
@@ -122,7 +122,7 @@ def prepare(out: Path, settings: StreetSettings) -> list[int]:
     for name, text in files.items():
         with refusals(out / name):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
-            atomic.write(out / name, [text.encode()])
+            disk.write(out / name, [text.encode()])
     return [n for n in range(1, settings.drives + 1) if not (out / raw.drive_name(n)).is_dir()]
 
 

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.grouping.scheme import load_scheme
-from xdistill.manifests.atomic import require_writable
+from xdistill.manifests.disk import require_writable
 from xdistill.manifests.progress import Advance, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.labelling.score import confusion, measures, merge

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from xdistill.manifests import loader
+from xdistill.manifests.disk import PathError
 from xdistill.manifests.errors import FetchError
-from xdistill.manifests.loader import PathError
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError, SplitError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.splits import (

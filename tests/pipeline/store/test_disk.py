@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from label_stores import SEQUENCE, frame, new_array, new_store
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store import LabelReader, LabelStore, LabelStoreError, NoLocksError
 from xdistill.pipeline.store.verify import verify_store
 
@@ -105,7 +105,7 @@ def test_an_error_at_every_operation(
 ) -> None:
     array = new_array(new_store(tmp_path / "s"))
     array.write_shard(0, {0: frame(0)})
-    real = getattr(atomic, operation)
+    real = getattr(disk, operation)
     done = False
     for failing in range(20):
         calls = [0]
@@ -117,7 +117,7 @@ def test_an_error_at_every_operation(
             real(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(atomic, operation, limited)
+            patch.setattr(disk, operation, limited)
             try:
                 array.write_shard(0, {1: frame(1)})
                 done = True

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from label_stores import SEQUENCE, frame, new_array, new_store, scratch_folder
 from numpy.typing import NDArray
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store import LabelStore
 from xdistill.pipeline.store.verify import verify_store
 
@@ -154,7 +154,7 @@ class StoreMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         """Opening for writing leaves nothing of a crash behind."""
         new_store(self.path)
-        assert not any(self.path.parent.rglob(f"*{atomic.PARTIAL}"))
+        assert not any(self.path.parent.rglob(f"*{disk.PARTIAL}"))
         assert not any(self.path.parent.rglob(".lease.*"))
 
     @invariant()

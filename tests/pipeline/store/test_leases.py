@@ -148,16 +148,16 @@ def test_a_lease_file_removed_by_the_holder_before(
 
 def test_two_processes_create_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slower of two creators finds the other's store and uses it."""
-    from xdistill.manifests import atomic
+    from xdistill.manifests import disk
 
-    rename = atomic._rename
+    rename = disk._rename
 
     def beaten(source: Path, target: Path) -> None:
-        monkeypatch.setattr(atomic, "_rename", rename)
+        monkeypatch.setattr(disk, "_rename", rename)
         new_array(new_store(tmp_path / "s")).write_shard(0, {0: frame(0)})
         rename(source, target)
 
-    monkeypatch.setattr(atomic, "_rename", beaten)
+    monkeypatch.setattr(disk, "_rename", beaten)
     store = LabelStore.open_for_writing(tmp_path / "s", teacher=TEACHER, fingerprint="f1")
     assert store.array(SEQUENCE, "classes").committed()[0]
     assert [path.name for path in tmp_path.iterdir()] == ["s"]

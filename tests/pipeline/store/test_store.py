@@ -9,7 +9,7 @@ import pytest
 import zarr
 from label_stores import SEQUENCE, SIZE, TEACHER, frame, new_array, new_store, snapshot
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store import (
     CorruptLabelsError,
     LabelReader,
@@ -111,7 +111,7 @@ def test_growth_cut_short_is_completed(
 ) -> None:
     store = new_store(tmp_path / "s")
     new_array(store, length=70).write_shard(1, {69: frame(69)})
-    rename, calls = atomic._rename, []
+    rename, calls = disk._rename, []
 
     def failing(source: Path, target: Path) -> None:
         calls.append(target)
@@ -120,7 +120,7 @@ def test_growth_cut_short_is_completed(
         rename(source, target)
 
     with monkeypatch.context() as patch, pytest.raises(LabelStoreError, match="written"):
-        patch.setattr(atomic, "_rename", failing)
+        patch.setattr(disk, "_rename", failing)
         new_array(store, length=300)
     half = LabelStore.open(tmp_path / "s").array(SEQUENCE, "classes")
     assert half.length == 70

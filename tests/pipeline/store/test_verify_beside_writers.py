@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from label_stores import SEQUENCE, frame, new_array, new_store
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.store import LabelStore, chunks, verify_array
 from xdistill.pipeline.store.repair import repair_metadata
 from xdistill.pipeline.store.verify import verify_store
@@ -72,7 +72,7 @@ def test_metadata_is_restored_under_its_lock(
 ) -> None:
     for folder in (store.path, store.path / "2011_09_26"):
         (folder / "zarr.json").write_bytes(b"x")
-    write = atomic.write
+    write = disk.write
     busy: dict[Path, bool] = {}
 
     def watched(path: Path, blocks: Iterable[bytes]) -> None:
@@ -84,7 +84,7 @@ def test_metadata_is_restored_under_its_lock(
                 busy[path.parent] = True
         write(path, blocks)
 
-    monkeypatch.setattr(atomic, "write", watched)
+    monkeypatch.setattr(disk, "write", watched)
     repair_metadata(store.path, verify_store(store.path))
     # The root's own document is what is locked, and nobody opens a store without it.
     assert busy == {store.path: False, store.path / "2011_09_26": True}

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from xdistill.manifests import atomic
+from xdistill.manifests import disk
 from xdistill.pipeline.kitti.frames import Frame, find_frames
 from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.train.checkpoint import FORMAT
@@ -214,7 +214,7 @@ def test_a_disk_that_is_full_at_the_end_costs_the_json_only(
     def full(path: Path, block: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic, "_store", full)
+    monkeypatch.setattr(disk, "_store", full)
     result = call("--predictions", predictions, "--split", "split.txt", "--json", "m.json", code=1)
     assert "abs_rel" in result.stdout
     assert "--json m.json cannot be written (No space left on device)" in result.stderr

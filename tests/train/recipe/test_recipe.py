@@ -139,7 +139,7 @@ def test_unknown_recipe_and_broken_toml(tmp_path: Path) -> None:
         load_recipe("nothing")
     path = tmp_path / "own.toml"
     path.write_text("width = = 3")
-    with pytest.raises(ManifestError, match="the file is not valid TOML"):
+    with pytest.raises(ManifestError, match="is not valid TOML"):
         load_recipe(str(path))
 
 

@@ -1,21 +1,132 @@
-"""Files that are whole or absent, even after a crash.
+"""Files on disk: only regular ones are read; what is written is whole or absent after a crash.
+
+A named pipe without a writer, a device or a folder in place of a file would be waited for without
+end, or read without end. Every file that a user can name is opened here.
 
 Everything is written aside under a name that ends in ``.partial``, synced, renamed into place, and
 the folder is synced too: a rename alone survives a killed process but not a power cut. The store
-changes a disk only through the small functions at the top, so that a test can let each one fail.
+changes a disk only through the small functions that begin with an underscore, so that a test can
+let each one fail.
 """
 
+import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
-from xdistill.manifests.errors import OutputError
+from xdistill.manifests.errors import OutputError, XDistillError
 
 PARTIAL = ".partial"
 """Ending of unfinished files and folders, which nothing reads."""
+PathLike: TypeAlias = str | os.PathLike[str]
+
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class PathError(XDistillError, TypeError):
+    """Something other than a path where a path belongs."""
+
+
+class TextError(XDistillError, ValueError):
+    """A text file that is not UTF-8."""
+
+
+def as_path(path: PathLike) -> Path:
+    """The path, with ``~`` expanded.
+
+    Raises:
+        PathError: Neither a string nor a path object.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise PathError(
+            f"{path!r} is {type(path).__name__}, not a path",
+            expected="a string or a pathlib.Path",
+            remedy="pass the path of a file or folder",
+        )
+    return Path(path).expanduser()
+
+
+def open_regular(path: Path) -> int:
+    """Open a regular file for reading, without waiting for a pipe's writer.
+
+    Returns:
+        Its descriptor, which the caller closes.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file; ``strerror`` says which.
+    """
+    # Opening is refused after a look at what is there, since opening a device can act on it.
+    # What was put in its place meanwhile is found by the second look, and O_NONBLOCK never waits.
+    _require_regular(path, os.stat(path).st_mode)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _require_regular(path, os.fstat(handle).st_mode)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kind = next((name for matches, name in KINDS if matches(mode)), "something else")
+    code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(code, f"it is {kind}, not a file", str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file; ``strerror`` says which.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read()
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without the byte-order mark that Windows editors write.
+
+    Line ends become ``\\n``, as in every text file that Python reads.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file; ``strerror`` says which.
+        TextError: It is not UTF-8.
+    """
+    return decode(read_bytes(path), path)
+
+
+def decode(content: bytes, path: Path) -> str:
+    """The text of ``content``, which was read from ``path``; see ``read_text``.
+
+    Raises:
+        TextError: It is not UTF-8.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        wide = content.startswith(UTF16_MARKS)
+        raise TextError(
+            f"{path.name} is UTF-16" if wide else f"line {line} of {path.name} is not UTF-8",
+            expected="text in UTF-8",
+            where=path,
+            remedy="save the file as UTF-8",
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _store(path: Path, block: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from xdistill.manifests.atomic import replacing, require_writable
+from xdistill.manifests.disk import replacing, require_writable
 from xdistill.manifests.errors import OutputError
 
 
