@@ -47,7 +47,7 @@ def as_path(path: PathLike) -> Path:
     """The path, with ``~`` expanded.
 
     Raises:
-        PathError: Neither a string nor a path object.
+        PathError: Neither a string nor a path object, or the home folder is unknown.
     """
     if not isinstance(path, str | os.PathLike):
         raise PathError(
@@ -55,7 +55,16 @@ def as_path(path: PathLike) -> Path:
             expected="a string or a pathlib.Path",
             remedy="pass the path of a file or folder",
         )
-    return Path(path).expanduser()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        name = Path(path).parts[0]
+        raise PathError(
+            f"the home folder {name} is unknown",
+            expected="HOME set, or a user's name after ~",
+            where=path,
+            remedy="give the absolute path",
+        ) from None
 
 
 def open_regular(path: Path) -> int:

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from xdistill.manifests import environment
+from xdistill.manifests.disk import as_path
 from xdistill.manifests.errors import FetchError
 from xdistill.manifests.progress import Advance, unshown
 
@@ -32,11 +34,10 @@ def unwatched(done: int, total: int | None) -> Iterator[Advance]:
 
 def cache_folder() -> Path:
     """The folder for downloaded and derived files: XDISTILL_CACHE, else ``~/.cache/xdistill``."""
-    configured = os.environ.get("XDISTILL_CACHE")
+    configured = environment.folder(environment.CACHE)
     if configured:
-        return Path(configured)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "xdistill"
+        return configured
+    return (environment.folder("XDG_CACHE_HOME") or as_path("~/.cache")) / "xdistill"
 
 
 def sha256_of(path: Path) -> str:

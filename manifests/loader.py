@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from xdistill.manifests.disk import TextError, read_text
+from xdistill.manifests.disk import TextError, as_path, read_text
 from xdistill.manifests.errors import ManifestError
 
 
@@ -29,7 +29,7 @@ def find(kind: str, name: str) -> Traversable:
     shipped = files(__package__) / kind / f"{name}.toml"
     if "/" not in name and shipped.is_file():
         return shipped
-    own = Path(name)
+    own = as_path(name)
     if own.is_file():
         return own
     raise ManifestError(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from xdistill.grouping.scheme import load_scheme
+from xdistill.manifests.disk import as_path
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import load_checkpoint, load_initial_weights
 from xdistill.train.data.dataset import TripletDataset
@@ -260,4 +261,4 @@ def _asked(
 
 def _absolute(split: str | None) -> str | None:
     """A split file by its absolute path; a name stays a name."""
-    return str(Path(split).absolute()) if split and Path(split).is_file() else split
+    return str(as_path(split).absolute()) if split and as_path(split).is_file() else split

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from xdistill.manifests import environment
+from xdistill.manifests.disk import as_path
 from xdistill.manifests.errors import ManifestError, XDistillError
 from xdistill.manifests.loader import read_toml
 from xdistill.pipeline.cli import COMMANDS
 
 DEFAULTS_FILE = Path("xdistill.toml")
-DATA_VARIABLE = "XDISTILL_DATA"
 TABLES = (*COMMANDS, "check", "train", "eval")
 """Commands that take defaults: those of xd-pipeline, ``teachers check``, xd-train and xd-eval."""
 SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
@@ -176,15 +177,31 @@ def _assumptions(ctx: click.Context, *, without: Collection[str]) -> Iterable[st
             yield f"--{_option_key(option).replace('_', '-')} {shown}{origins[source]}"
 
 
+class PathType(click.Path):
+    """A file or folder, whether it exists or not, with ``~`` expanded.
+
+    No shell expands it in ``--store=~/x``, in xdistill.toml or in a variable of a job script.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not str(value):
+            self.fail("the path is empty, as from a shell variable that is not set", param, ctx)
+        return as_path(value)
+
+
+PATH = PathType()
+"""The type of every option that takes a file or folder."""
+
+
 def data_option(function: Function) -> Function:
     """``--data``: the KITTI raw root, by default XDISTILL_DATA or ./kitti."""
     return click.option(
         "--data",
-        type=click.Path(path_type=Path),
+        type=PATH,
         default=Path("kitti"),
-        envvar=DATA_VARIABLE,
+        envvar=environment.DATA,
         show_default=True,
-        help=f"KITTI raw root (or set {DATA_VARIABLE}).",
+        help=f"KITTI raw root (or set {environment.DATA}).",
     )(function)
 
 
@@ -192,7 +209,7 @@ def store_option(function: Function) -> Function:
     """``--store``: the label store, by default ./labels.zarr."""
     return click.option(
         "--store",
-        type=click.Path(path_type=Path),
+        type=PATH,
         default=Path("labels.zarr"),
         show_default=True,
         help="Label store.",

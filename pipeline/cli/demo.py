@@ -16,7 +16,7 @@ DRIVES, FRAMES, SIZE = 60, 10, "192x64"
 @click.command("demo", cls=console.Command)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=console.PATH,
     default=Path("demo"),
     show_default=True,
     help="Folder for street, labels, runs and report.",

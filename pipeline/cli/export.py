@@ -11,7 +11,7 @@ from xdistill.pipeline.cli import console
 
 @click.command("export", cls=console.Command)
 @console.store_option
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+@click.option("--out", type=console.PATH, required=True, help="Folder to write to.")
 @click.option("--array", default="classes", show_default=True, help="classes, groups_4, ...")
 @click.option("--colour", is_flag=True, help="RGB pictures instead of ids.")
 @console.examples(

@@ -12,7 +12,7 @@ from xdistill.pipeline.cli import console
 @console.store_option
 @click.option("--frame", "frame_text", required=True, help='Split line: "DATE/DRIVE INDEX l".')
 @click.option("--scheme", default="4", show_default=True, help="Grouping of the lowest panel.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="PNG to write.")
+@click.option("--out", type=console.PATH, required=True, help="PNG to write.")
 @console.examples(
     'xd-pipeline preview --frame "2011_09_26/2011_09_26_drive_0013_sync 50 l" --out frame.png'
 )

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 @console.store_option
 @click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=console.PATH,
     required=True,
     help="Folder of ground truth: <date>/<drive>/image_02/<10 digits>.png, or with --mapping "
     "000000_10.png.",
 )
 @click.option(
     "--mapping",
-    type=click.Path(path_type=Path),
+    type=console.PATH,
     help="train_mapping.txt of KITTI 2015's development kit: the raw frame of each of its images.",
 )
 @click.option(

@@ -10,9 +10,7 @@ from xdistill.pipeline.cli import console
 
 
 @click.command("street", cls=console.Command)
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder to make: a KITTI root."
-)
+@click.option("--out", type=console.PATH, required=True, help="Folder to make: a KITTI root.")
 @click.option("--drives", type=int, default=12, show_default=True, help="How many drives.")
 @click.option("--frames", type=int, default=40, show_default=True, help="Frames of each drive.")
 @click.option("--size", default="192x64", show_default=True, help="Width x height in pixels.")

@@ -1,11 +1,10 @@
 """Split lists: which frames a command works on, by file or by published name."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from xdistill.manifests import loader
+from xdistill.manifests import environment, loader
 from xdistill.manifests.disk import PathLike, as_path
 from xdistill.manifests.download import cache_folder, fetch
 from xdistill.pipeline.kitti.errors import MissingFrameError, SplitError
@@ -18,9 +17,6 @@ from xdistill.pipeline.kitti.frames import (
     require_root,
     shorten,
 )
-
-SPLITS_VARIABLE = "XDISTILL_SPLITS"
-"""Names a folder laid out as published: ``eigen/test_files.txt`` and so on."""
 
 
 def read_split(path: PathLike) -> list[Frame]:
@@ -77,7 +73,7 @@ def resolve_split(name_or_path: str) -> Path:
     """
     known = loader.names("splits")
     if name_or_path not in known:
-        path = Path(name_or_path)
+        path = as_path(name_or_path)
         if path.is_file():
             return path
         raise SplitError(
@@ -87,9 +83,9 @@ def resolve_split(name_or_path: str) -> Path:
             remedy="check the spelling",
         )
     manifest = loader.load("splits", name_or_path)
-    own_folder = os.environ.get(SPLITS_VARIABLE)
-    target = Path(own_folder or "") / manifest["file"]
-    if not own_folder or not target.is_file():
+    own_folder = environment.folder(environment.SPLITS)
+    target = own_folder / manifest["file"] if own_folder else None
+    if target is None or not target.is_file():
         target = cache_folder() / "splits" / manifest["file"]
     return fetch(manifest["address"], target, sha256=manifest["sha256"])
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from xdistill.manifests import loader
+from xdistill.manifests.disk import as_path
 from xdistill.teachers.protocol import Ids, Teacher, TeacherError, TeacherSettings
 
 FORMS = (
@@ -153,14 +153,14 @@ def _require_defaults(settings: TeacherSettings, *, where: str) -> None:
 
 def _absolute(name: str) -> str:
     """An existing path made absolute; a shipped config's or a published model's name unchanged."""
-    path = Path(name).expanduser()
+    path = as_path(name)
     return str(path.absolute()) if path.exists() else name
 
 
 def _load_png(spec: TeacherSpec) -> Teacher:
     from xdistill.teachers.png import PngTeacher
 
-    return PngTeacher(Path(spec.name).expanduser(), ids=spec.ids)
+    return PngTeacher(as_path(spec.name), ids=spec.ids)
 
 
 def _load_manifest(spec: TeacherSpec) -> Teacher:
@@ -168,7 +168,7 @@ def _load_manifest(spec: TeacherSpec) -> Teacher:
     from xdistill.teachers.mmseg.teacher import load_mmseg
 
     entry = catalogue.entry(spec.name)
-    own = Path(spec.checkpoint).expanduser() if spec.checkpoint else None
+    own = as_path(spec.checkpoint) if spec.checkpoint else None
     weights = own or catalogue.fetch_weights(entry)
     return load_mmseg(
         entry.config,
@@ -182,7 +182,7 @@ def _load_manifest(spec: TeacherSpec) -> Teacher:
 def _load_mmseg(spec: TeacherSpec) -> Teacher:
     from xdistill.teachers.mmseg.teacher import load_mmseg
 
-    checkpoint = Path(str(spec.checkpoint)).expanduser()
+    checkpoint = as_path(str(spec.checkpoint))
     return load_mmseg(spec.name, checkpoint, device=spec.placed, settings=spec.settings)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, float32
 
+from xdistill.manifests.disk import as_path
 from xdistill.manifests.download import cache_folder, locked, sha256_of
 from xdistill.manifests.errors import FetchError
 from xdistill.manifests.memory import memory_reported
@@ -76,7 +77,7 @@ def _require_packages() -> None:
 
 def _folder(name: str) -> Path:
     """Find the model's folder; a model of the hub is kept in the cache folder."""
-    own = Path(name).expanduser()
+    own = as_path(name)
     if own.is_dir():
         return own
     kept = cache_folder() / "weights" / name.replace("/", "--")

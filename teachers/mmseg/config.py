@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xdistill.manifests.disk import as_path
 from xdistill.teachers.mmseg.packages import require_mmseg
 from xdistill.teachers.protocol import CONFIG, NATIVE, TeacherError, parse_size
 
@@ -31,7 +32,7 @@ def find_config(name: str) -> Path:
     Raises:
         TeacherError: There is neither; similar shipped names are listed.
     """
-    own = Path(name).expanduser()
+    own = as_path(name)
     for path in (own, PACKAGED / name):
         if path.is_file():
             return path

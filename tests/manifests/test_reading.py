@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from xdistill.manifests import environment
 from xdistill.manifests.disk import TextError, as_path, read_bytes, read_text
 from xdistill.manifests.errors import XDistillError
 
@@ -96,3 +97,17 @@ def test_anything_else_is_refused_with_its_type(value: object) -> None:
     with pytest.raises(XDistillError, match=f"is {type(value).__name__}, not a path") as caught:
         as_path(value)  # type: ignore[arg-type]
     assert isinstance(caught.value, TypeError)
+
+
+def test_unknown_home_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(XDistillError, match="the home folder ~nobody-of-this-name is unknown"):
+        as_path("~nobody-of-this-name/kitti")
+
+
+@pytest.mark.parametrize("variable", [environment.DATA, environment.CACHE, environment.SPLITS])
+def test_variables_name_folders_of_the_home(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/a")
+    monkeypatch.setenv(variable, "~/x")
+    assert environment.folder(variable) == Path("/home/a/x")
+    monkeypatch.setenv(variable, "")
+    assert environment.folder(variable) is None

@@ -25,27 +25,25 @@ Item = TypeVar("Item")
 @click.command("eval", cls=console.Command)
 @click.option(
     "--run",
-    type=click.Path(path_type=Path),
+    type=console.PATH,
     help="Run folder, or one with Monodepth2's files.  [the newest under runs/]",
 )
 @click.option(
     "--predictions",
-    type=click.Path(path_type=Path),
+    type=console.PATH,
     help="In place of a run: .npy of scaled disparities (frames, h, w) in the split's order.",
 )
 @console.data_option
 @click.option("--split", default=DEFAULT_SPLIT, show_default=True, help="Split file or name.")
 @click.option(
     "--ground-truth",
-    type=click.Path(path_type=Path),
+    type=console.PATH,
     help="HDF5 file with the projected LiDAR depth.  [one in the cache folder]",
 )
-@click.option(
-    "--json", "out", type=click.Path(path_type=Path), help="Write means and per-image scores."
-)
+@click.option("--json", "out", type=console.PATH, help="Write means and per-image scores.")
 @click.option(
     "--save",
-    type=click.Path(path_type=Path),
+    type=console.PATH,
     help="Keep the run's disparities (.npy), for --predictions.",
 )
 @click.option(

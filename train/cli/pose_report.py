@@ -11,10 +11,10 @@ from xdistill.pipeline.cli import console
 
 
 @click.command("pose-report", cls=console.Command)
-@click.option("--run", type=click.Path(path_type=Path), required=True, help="Run folder.")
+@click.option("--run", type=console.PATH, required=True, help="Run folder.")
 @console.data_option
 @click.option("--split", required=True, help="Split file or name.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Write every number.")
+@click.option("--json", "out", type=console.PATH, help="Write every number.")
 @console.examples(
     "python -m xdistill.train.cli.pose_report --run runs/street-1 --data street "
     "--split street/splits/test.txt",

@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +57,7 @@ class TrainCommand(console.Command):
     "--val-split",
     help="Split file or name to validate on after each epoch: losses, learned poses.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [runs/<recipe>-<n>]")
+@click.option("--out", type=console.PATH, help="Run folder.  [runs/<recipe>-<n>]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, or the newest one.")
 @click.option(
     "--steps",

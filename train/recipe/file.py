@@ -12,6 +12,7 @@ from typing import Any, Literal
 import tomli_w
 
 from xdistill.manifests import loader
+from xdistill.manifests.disk import as_path
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 
 FILE_NAME = "recipe.toml"
@@ -115,7 +116,7 @@ def _inherited(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
     base = values.pop(BASE, None)
     if base is None:
         return values
-    beside = Path(name).parent / str(base)
+    beside = as_path(name).parent / as_path(str(base))
     if base not in loader.names("recipes") and beside.is_file():
         base = str(beside)
     inherited = _inherited(str(base), seen=(*seen, name))
@@ -130,7 +131,7 @@ def _absolute_paths(values: Mapping[str, Any]) -> dict[str, str]:
         "init": [NONE_TEXT],
     }
     return {
-        key: str(Path(values[key]).absolute())
+        key: str(as_path(values[key]).absolute())
         for key, known in words.items()
         if isinstance(values.get(key), str) and values[key] not in known
     }

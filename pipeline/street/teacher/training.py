@@ -228,7 +228,7 @@ def save(model: nn.Module, path: Path) -> None:
 
 
 @click.command("train-street-teacher", cls=console.Command)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--out", type=console.PATH, required=True, help="File to write.")
 @click.option(
     "--steps",
     type=click.IntRange(min=1),

@@ -110,26 +110,62 @@ def test_a_defect_of_ours_keeps_its_traceback() -> None:
     assert isinstance(result.exception, RuntimeError)
 
 
-def test_every_command_has_its_table_and_every_shared_key_several_commands() -> None:
+def all_commands() -> Iterator[click.Command]:
+    """Every command and every group of commands, xd-pipeline itself apart."""
     from xdistill.pipeline.cli.main import main
     from xdistill.train.cli.evaluate import main as evaluate
+    from xdistill.train.cli.pose_report import main as pose_report
     from xdistill.train.cli.train import main as train
 
-    def all_commands(group: click.Group) -> Iterator[click.Command]:
+    def members(group: click.Group) -> Iterator[click.Command]:
         context = click.Context(group)
         for name in group.list_commands(context):
             found = group.get_command(context, name)
             assert found is not None and found.name == name
             yield found
             if isinstance(found, click.Group):
-                yield from all_commands(found)
+                yield from members(found)
 
-    commands = [*all_commands(main), train, evaluate]
+    yield from (*members(main), train, evaluate, pose_report)
+
+
+def test_every_command_has_its_table_and_every_shared_key_several_commands() -> None:
     options = {
         str(one.name): {max(item.opts, key=len).lstrip("-") for item in one.params}
-        for one in commands
+        for one in all_commands()
         if isinstance(one, click.Group) or any(isinstance(p, click.Option) for p in one.params)
     }
-    assert set(options) == set(console.TABLES)
+    assert set(options) == {*console.TABLES, "pose-report"}
     for key in console.SHARED_KEYS:
         assert sum(key in found for found in options.values()) > 1, key
+
+
+def test_every_option_that_takes_a_path_expands_the_home_folder() -> None:
+    options = {
+        f"{command.name} {max(item.opts, key=len)}": item.type
+        for command in all_commands()
+        for item in command.params
+    }
+    assert not [name for name, kind in options.items() if type(kind) in (click.Path, click.File)]
+    paths = {name for name, kind in options.items() if kind is console.PATH}
+    assert {"segment --data", "segment --store", "export --out", "train --out"} < paths
+    assert {"eval --run", "eval --predictions", "eval --ground-truth", "eval --json"} < paths
+
+
+def test_the_home_folder_is_expanded_wherever_a_path_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/a")
+    assert CliRunner().invoke(command, ["--data=~/kitti"]).stdout.startswith("/home/a/kitti ")
+    with monkeypatch.context() as patch:
+        patch.setenv("XDISTILL_DATA", "~/kitti")
+        assert CliRunner().invoke(command, []).stdout.startswith("/home/a/kitti ")
+    Path("xdistill.toml").write_text('data = "~/kitti"\n')
+    result = CliRunner().invoke(command, [])
+    assert result.stdout.startswith("/home/a/kitti ")
+    assert "--data /home/a/kitti (xdistill.toml)" in result.stderr
+
+
+def test_an_empty_path_is_refused() -> None:
+    result = CliRunner().invoke(command, ["--data="])
+    assert result.exit_code == 2 and "the path is empty" in result.stderr
