@@ -1,6 +1,5 @@
 """The training loop: optimiser steps, their log, and what is written between them."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +12,13 @@ from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.data.augment import NOTHING
 from xdistill.train.data.dataset import Batch, batch_keys, read_batches
+from xdistill.train.divergence import diverged
 from xdistill.train.job import Job
 from xdistill.train.model import Terms
 from xdistill.train.picture import draw
 from xdistill.train.run import METRICS_FILE, JsonLines
 from xdistill.train.training import (
     Training,
-    TrainingError,
     d2s_weight,
     learning_rate,
     reduction,
@@ -82,7 +81,8 @@ def optimise(training: Training, batch: Batch, job: Job) -> dict[str, float | in
     """Take one optimiser step; returns its line of the log.
 
     Raises:
-        TrainingError: The loss is not finite; the parameters stay as they were.
+        TrainingError: The loss, a motion or a camera matrix is not finite; the parameters stay as
+            they were.
     """
     recipe, step, length = training.recipe, training.step + 1, job.schedule_length
     rate = learning_rate(recipe, step, length=length)
@@ -95,8 +95,10 @@ def optimise(training: Training, batch: Batch, job: Job) -> dict[str, float | in
     )
     values = torch.stack([terms.total, terms.photometric, terms.smoothness, terms.d2s]).tolist()
     named = dict(zip(LOGGED, values, strict=True))
-    if not all(math.isfinite(value) for value in values):
-        raise _not_finite(step, named, batch, job)
+    kept = job.run / CHECKPOINT_FILE
+    # Before the backward pass, which ends the process where a motion is not a number.
+    if error := diverged(step, named, terms, batch=batch, checkpoint=kept):
+        raise error
     for group in training.optimiser.param_groups:
         group["lr"] = rate
     training.optimiser.zero_grad(set_to_none=True)
@@ -130,19 +132,3 @@ def _report(training: Training, values: dict[str, float | int], bar: "tqdm[Any]"
     shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if key != "step")
     bar.clear()
     note(f"step {training.step}/{job.stop}  {shown}")
-
-
-def _not_finite(step: int, terms: dict[str, float], batch: Batch, job: Job) -> TrainingError:
-    kept = job.run / CHECKPOINT_FILE
-    return TrainingError(
-        f"the loss of step {step} is not finite: "
-        + ", ".join(f"{name} {value}" for name, value in terms.items()),
-        expected="finite loss terms",
-        where=f"frames {'; '.join(batch.frames)}",
-        remedy=(
-            f"check these frames or lower lr; --resume continues from the last good checkpoint, "
-            f"{kept}"
-            if kept.exists()
-            else "check these frames or lower lr; no checkpoint was written yet"
-        ),
-    )

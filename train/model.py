@@ -40,8 +40,8 @@ class Terms:
     """L_D2S without its weight (Eq. 3); 0 without distillation."""
     reprojected: Float[Tensor, ""]
     """Share of pixels that the automask keeps: a warped source frame fits best."""
-    forward_motions: Float[Tensor, "batch 4 4"]
-    """T(target -> later source) that the loss used."""
+    motions: Float[Tensor, "batch 2 4 4"]
+    """T(target -> source) of the earlier and the later source that the loss used."""
 
 
 class Model(nn.Module):
@@ -93,7 +93,7 @@ class Model(nn.Module):
             smoothness=base.smoothness.mean(),
             d2s=d2s,
             reprojected=base.reprojected,
-            forward_motions=views.motions[1],
+            motions=torch.stack(list(views.motions), 1),
         )
 
     def _views(

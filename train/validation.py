@@ -1,5 +1,6 @@
 """The validation after each epoch: its losses, and how learned motions agree with recorded ones."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def validate(training: Training, dataset: TripletDataset) -> tuple[dict[str, flo
             terms: Terms = training.model(batch, d2s_weight=0.0, generator=generator)
             found = torch.stack([terms.photometric, terms.smoothness, terms.reprojected])
             sums += len(batch.frames) * found.double().cpu()
-            motions.append(terms.forward_motions.double().cpu().numpy())
+            motions.append(terms.motions[:, 1].double().cpu().numpy())
     training.model.train()
     means = (sums / len(dataset.frames)).tolist()
     named = dict(zip(("loss_photometric", "loss_smoothness", "reprojected"), means, strict=True))
@@ -88,7 +89,8 @@ def log_validation(training: Training, validation: Validation, *, run: Path, sto
         stop: Number of the last optimiser step, for the printed line.
     """
     losses, learned = validate(training, validation.dataset)
-    values: dict[str, float | None] = {**losses}
+    # JSON has no NaN, and a diverged pose network has no photometric loss.
+    values = {name: value if math.isfinite(value) else None for name, value in losses.items()}
     recorded = validation.recorded_motions
     axes = {} if recorded is None else compare(learned, recorded)
     for name, axis in axes.items():

@@ -74,7 +74,7 @@ def _read(folder: Path) -> Calibration:
     rectification[:3, :3] = cameras.matrix("R_rect_00", (3, 3))
     return Calibration(
         projections={
-            camera: _frozen(cameras.matrix(f"P_rect_{number}", (3, 4)))
+            camera: _frozen(cameras.projection(f"P_rect_{number}"))
             for camera, number in NUMBERS.items()
         },
         sizes={camera: cameras.size(f"S_rect_{number}") for camera, number in NUMBERS.items()},
@@ -128,9 +128,20 @@ class _Keys:
                 f"key {key} is {self.values[key].strip()!r}", f"{np.prod(shape)} numbers"
             ) from error
 
+    def projection(self, key: str) -> Float64[np.ndarray, "3 4"]:
+        """A projection matrix; both of its focal lengths are positive, so that K^-1 exists."""
+        projection = self.matrix(key, (3, 4))
+        if not (projection.diagonal() > 0).all():
+            raise self._error(
+                f"key {key} is {self.values[key].strip()!r}", "focal lengths of more than 0 pixels"
+            )
+        return projection
+
     def size(self, key: str) -> tuple[int, int]:
         """Height and width; the file has width first."""
         width, height = self.matrix(key, (2,))
+        if min(width, height) < 1:
+            raise self._error(f"key {key} is {self.values[key].strip()!r}", "width and height")
         return int(height), int(width)
 
     def transform(self) -> Transform:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from xdistill.manifests.disk import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path, read_text
 from xdistill.pipeline.kitti.calibration import Transform, read_calibration
 from xdistill.pipeline.kitti.errors import PoseError
 from xdistill.pipeline.kitti.frames import Frame
@@ -16,6 +16,16 @@ EARTH_RADIUS_M = 6378137.0
 """Equatorial radius of the Mercator projection in the KITTI development kit."""
 FIELDS = 30
 """Numbers in one oxts record; the first six are the pose, the ninth the forward speed."""
+LIMITS = {
+    "latitude": 89.9,
+    "longitude": 180.0,
+    "altitude": 1e5,
+    "roll": 2 * np.pi,
+    "pitch": 2 * np.pi,
+    "yaw": 2 * np.pi,
+}
+"""Largest value, of either sign, of each field of a pose: beyond it a record is broken. A Mercator
+projection has no poles."""
 
 
 def read_record(root: PathLike, drive: str, index: int) -> Float64[np.ndarray, "30"]:
@@ -23,16 +33,26 @@ def read_record(root: PathLike, drive: str, index: int) -> Float64[np.ndarray, "
     in radians, then speeds, accelerations and rates.
 
     Raises:
-        PoseError: The record is missing or has another form.
+        PoseError: The record is missing, has another form, or is of no place on the road.
     """
     path = _folder(root, drive) / f"{index:010d}.txt"
+    told = f"the oxts record of frame {index}"
     try:
-        fields = path.read_text(encoding="ascii").split()
-        record = np.array([float(field) for field in fields])
-    except (OSError, ValueError) as error:
-        raise _error(path, drive, f"there is no oxts record of frame {index} ({error})") from error
-    if record.shape != (FIELDS,) or not np.isfinite(record).all():
-        raise _error(path, drive, f"the oxts record of frame {index} has {len(record)} numbers")
+        record = np.array([float(field) for field in read_text(path).split()])
+    except FileNotFoundError as error:
+        raise _error(path, drive, f"there is no oxts record of frame {index}") from error
+    except OSError as error:
+        raise _error(path, drive, f"{told} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _error(path, drive, f"{told} is damaged ({str(error).splitlines()[0]})") from error
+    if record.shape != (FIELDS,):
+        raise _error(path, drive, f"{told} has {len(record)} numbers")
+    for (name, limit), value in zip(LIMITS.items(), record, strict=False):
+        # Written so that NaN is refused too.
+        if not abs(value) <= limit:
+            raise _error(path, drive, f"the {name} in {told} is {value:g}")
+    if not np.isfinite(record).all():
+        raise _error(path, drive, f"{told} has numbers that are not finite")
     return record
 
 
@@ -62,7 +82,8 @@ def camera_motion(root: PathLike, target: Frame, source: Frame) -> Transform:
     """Transform (4, 4) of points in the target camera to the source camera, T(t->s), metres.
 
     Raises:
-        PoseError: A record is missing, or the frames belong to different drives.
+        PoseError: A record is missing or malformed, the frames belong to different drives, or the
+            calibration gives no finite motion.
         CalibrationError: The date's calibration is missing or incomplete.
     """
     if target.drive != source.drive:
@@ -72,13 +93,24 @@ def camera_motion(root: PathLike, target: Frame, source: Frame) -> Transform:
             remedy="choose frames of one drive: poses of different drives share no world",
         )
     calibration = read_calibration(root, target.date)
-    target_to_world = read_pose(root, target.drive, target.index) @ np.linalg.inv(
-        calibration.imu_to_camera(target.camera)
-    )
-    source_to_world = read_pose(root, source.drive, source.index) @ np.linalg.inv(
-        calibration.imu_to_camera(source.camera)
-    )
-    return np.asarray(np.linalg.inv(source_to_world) @ target_to_world)
+    try:
+        target_to_world, source_to_world = (
+            read_pose(root, frame.drive, frame.index)
+            @ np.linalg.inv(calibration.imu_to_camera(frame.camera))
+            for frame in (target, source)
+        )
+        motion = np.asarray(np.linalg.inv(source_to_world) @ target_to_world)
+    except np.linalg.LinAlgError:
+        motion = np.full((4, 4), np.nan)
+    # In the precision in which a training uses it.
+    if not np.isfinite(motion.astype(np.float32)).all():
+        raise PoseError(
+            f"the motion from {target} to {source} is not finite",
+            expected="rotations and translations in the date's calib_*.txt",
+            where=as_path(root) / target.date,
+            remedy="download the date's calibration archive again",
+        )
+    return motion
 
 
 def forward_motions(root: PathLike, frames: Sequence[Frame]) -> Float64[np.ndarray, "frames 4 4"]:
@@ -118,7 +150,8 @@ def _folder(root: PathLike, drive: str) -> Path:
 def _error(path: Path, drive: str, found: str) -> PoseError:
     return PoseError(
         found,
-        expected=f"{FIELDS} numbers",
+        expected=f"{FIELDS} numbers: latitude and longitude in degrees, altitude in metres, roll, "
+        "pitch and yaw in radians, ...",
         where=path,
         remedy=f"download the oxts records of {drive}, or train with a pose network",
     )

@@ -167,5 +167,11 @@ def warp(
     source: Float[Tensor, "batch channels height width"],
     grid: Float[Tensor, "batch height width 2"],
 ) -> Float[Tensor, "batch channels height width"]:
-    """Sample the source frame bilinearly; outside it the border is repeated (Monodepth2)."""
-    return F.grid_sample(source, grid, padding_mode="border", align_corners=True)
+    """Sample the source frame bilinearly; outside it the border is repeated (Monodepth2).
+
+    A place that is not a number gives NaN, so that the loss shows it. grid_sample gives it the
+    colour of a corner, and on a CPU its backward pass would then end the process.
+    """
+    unknown = grid.isnan().any(3)  # (B, H, W)
+    sampled = F.grid_sample(source, grid, padding_mode="border", align_corners=True)
+    return sampled.masked_fill(unknown[:, None], float("nan"))

@@ -79,6 +79,24 @@ def test_wrong_values_are_shown(calibrated: Path, values: str) -> None:
         read_calibration(calibrated, DATE)
 
 
+@pytest.mark.parametrize(
+    ("key", "values", "expected"),
+    [
+        ("P_rect_02", "0 0 20 2 0 20 6 0 0 0 1 0", "focal lengths of more than 0 pixels"),
+        ("P_rect_03", "20 0 20 2 0 -20 6 0 0 0 1 0", "focal lengths of more than 0 pixels"),
+        ("S_rect_02", "40 0", "width and height"),
+    ],
+)
+def test_a_camera_without_an_image_is_refused(
+    calibrated: Path, key: str, values: str, expected: str
+) -> None:
+    path = calibrated / DATE / FILES[0]
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(key)]
+    path.write_text("\n".join([*lines, f"{key}: {values}"]))
+    with pytest.raises(CalibrationError, match=f"key {key} is '{values}'\n.*expected: {expected}"):
+        read_calibration(calibrated, DATE)
+
+
 def test_the_cache_follows_the_folder(calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(calibrated.parent)
     read_calibration(Path("kitti"), DATE)

@@ -122,7 +122,7 @@ def test_motions_compose(shared: Path) -> None:
 
 def test_a_missing_record_is_named(calibrated: Path, write_oxts: Write) -> None:
     write_oxts(0, 0.0, 0.0, 0.0)
-    with pytest.raises(PoseError, match="no oxts record of frame 1 (.*\n)*.*0000000001.txt"):
+    with pytest.raises(PoseError, match=r"no oxts record of frame 1\n(.*\n)*.*0000000001.txt"):
         camera_motion(calibrated, Frame(A, 0, "l"), Frame(A, 1, "l"))
 
 
@@ -145,11 +145,52 @@ def test_the_latitude_kept_follows_the_folder(
     assert read_pose(Path("kitti"), A, 0)[0, 3] == pytest.approx(METRES_PER_DEGREE)
 
 
-@pytest.mark.parametrize("text", ["1 2 3", "", "a " * 30, "nan " * 30])
-def test_a_malformed_record_is_refused(root: Path, write_oxts: Write, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1 2 3", "has 3 numbers"),
+        ("", "has 0 numbers"),
+        ("a " * 30, r"is damaged \(could not convert string to float: 'a'\)"),
+        ("\u20ac " * 30, "is damaged"),
+        ("49 8 115 0 0 0 inf" + " 0" * 23, "has numbers that are not finite"),
+    ],
+)
+def test_a_malformed_record_is_refused(root: Path, write_oxts: Write, text: str, told: str) -> None:
     write_oxts(0).write_text(text)
-    with pytest.raises(PoseError, match="oxts record"):
+    with pytest.raises(PoseError, match=f"^the oxts record of frame 0 {told}"):
         read_pose(root, A, 0)
+
+
+@pytest.mark.parametrize(
+    ("pose", "told"),
+    [
+        (("nan",), "latitude in .* is nan"),
+        (("-90",), "latitude in .* is -90"),  # The projection's logarithm of 0.
+        (("90.1",), "latitude in .* is 90.1"),  # Its logarithm of a negative number.
+        (("0", "1e300"), r"longitude in .* is 1e\+300"),
+        (("0", "0", "1e39"), r"altitude in .* is 1e\+39"),  # Infinite in 32 bits.
+        (("0", "0", "0", "inf"), "roll in .* is inf"),
+        (("0", "0", "0", "0", "0", "-90"), "yaw in .* is -90"),  # Degrees.
+    ],
+)
+def test_a_record_of_no_place_on_the_road_is_refused(
+    root: Path, write_oxts: Write, pose: tuple[str, ...], told: str
+) -> None:
+    write_oxts(0).write_text(" ".join([*pose, *["0"] * (30 - len(pose))]))
+    with pytest.raises(PoseError, match=f"^the {told}\n"):
+        read_pose(root, A, 0)
+
+
+@pytest.mark.parametrize("rotation", ["0 0 0 0 0 0 0 0 0", "1 0 0 0 1 0 0 0 1e-320"])
+def test_a_motion_that_is_not_finite_names_its_frames(
+    calibrated: Path, write_oxts: Write, rotation: str
+) -> None:
+    for index in (0, 1):
+        write_oxts(index, 0.0, 0.0, 0.0)
+    path = calibrated / "2011_09_26" / "calib_imu_to_velo.txt"
+    path.write_text(f"R: {rotation}\nT: 0 0 0\n")
+    with pytest.raises(PoseError, match=f"the motion from {A} 0 l to {A} 1 l is not finite"):
+        camera_motion(calibrated, Frame(A, 0, "l"), Frame(A, 1, "l"))
 
 
 def test_without_calibration_there_is_no_motion(root: Path, write_oxts: Write) -> None:

@@ -98,6 +98,16 @@ def test_sideways_motion_shifts_by_whole_pixels_and_repeats_the_border() -> None
     torch.testing.assert_close(warp(image, grid)[0, 0, 4], expected, atol=1e-4, rtol=0)
 
 
+def test_a_place_that_is_not_a_number_has_no_colour() -> None:
+    depth = torch.full((3, 1, 12, 16), 5.0)
+    motions = torch.eye(4).repeat(3, 1, 1)
+    motions[1, 0, 3], motions[2, 2, 0] = float("nan"), float("inf")
+    warped = warp(
+        torch.rand(3, 1, 12, 16), sampling_grid(depth, INTRINSICS.repeat(3, 1, 1), motions)
+    )
+    assert warped[0].isfinite().all() and warped[1].isnan().all() and warped[2].isnan().any()
+
+
 @given(st.floats(0.5, 4.0))
 def test_depth_and_translation_share_one_scale(scale: float) -> None:
     depth = torch.rand(1, 1, 6, 8, generator=torch.Generator().manual_seed(2)) + 1
