@@ -1,5 +1,7 @@
 PYTHON   ?= python3
 BIN      := .venv/bin
+# Tests side by side, each process with one thread: more would wait for each other.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help quick test check coverage imports hooks bench demo ablation
@@ -8,9 +10,9 @@ help:  ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
 quick: .venv/.ready  ## run the fast tests side by side, in about a minute once the street is compiled
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
-test: .venv/.ready  ## run every test
-	$(BIN)/python -m pytest
+	$(SIDE_BY_SIDE) -m "not slow"
+test: .venv/.ready  ## run every test, side by side
+	$(SIDE_BY_SIDE)
 check: .venv/.ready  ## lint, check the format and check the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -23,6 +23,8 @@ SIZE = (4, 6)
 
 SYNC_S = 0.001
 """What bringing a file to disk takes at least in a writer that is to be killed."""
+BETWEEN_COMMIT_AND_DATA_S = 0.2
+"""How long the negative control leaves a commit without its data."""
 MEMORY = Path("/dev/shm")
 
 
@@ -95,6 +97,8 @@ class EagerArray(LabelArray):
         for slot, labels in new.items():
             eager[slot] = chunks.done_word(labels)
         chunks.write_words(self._words_folder, index, eager)
+        # Longer than the rest of the work, so that kills fall here however busy the machine is.
+        time.sleep(BETWEEN_COMMIT_AND_DATA_S)
         super()._commit(index, words, new, failed=())
 
 
