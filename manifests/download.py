@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from xdistill.manifests import environment
-from xdistill.manifests.disk import as_path
+from xdistill.manifests.disk import PathError, as_path
 from xdistill.manifests.errors import FetchError
 from xdistill.manifests.progress import Advance, unshown
 
@@ -33,11 +33,22 @@ def unwatched(done: int, total: int | None) -> Iterator[Advance]:
 
 
 def cache_folder() -> Path:
-    """The folder for downloaded and derived files: XDISTILL_CACHE, else ``~/.cache/xdistill``."""
-    configured = environment.folder(environment.CACHE)
-    if configured:
-        return configured
-    return (environment.folder("XDG_CACHE_HOME") or as_path("~/.cache")) / "xdistill"
+    """The folder for downloaded and derived files: XDISTILL_CACHE, else ``~/.cache/xdistill``.
+
+    Raises:
+        FetchError: None of these is known, as for a container's user without a home.
+    """
+    try:
+        configured = environment.folder(environment.CACHE)
+        if configured:
+            return configured
+        return (environment.folder("XDG_CACHE_HOME") or as_path("~/.cache")) / "xdistill"
+    except PathError as error:
+        raise FetchError(
+            "there is no folder to keep downloaded and derived files in: no home folder is known",
+            expected=f"{environment.CACHE} or HOME in the environment",
+            remedy=f"set {environment.CACHE} to a folder that can be written",
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -13,3 +13,6 @@ COMMANDS = {
     "demo": "Run the whole flow on the street.",
 }
 """Each command's line in the list of commands."""
+
+PROGRAMS = {"train": "xd-train", "eval": "xd-eval"}
+"""What is looked for among the commands, and is a program beside ``xd-pipeline``."""

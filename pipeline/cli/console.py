@@ -1,11 +1,16 @@
 """What all commands share: defaults from xdistill.toml, assumptions, errors, common options."""
 
+import difflib
 import importlib
+import importlib.metadata
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterable
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -14,7 +19,8 @@ from xdistill.manifests import environment
 from xdistill.manifests.disk import as_path
 from xdistill.manifests.errors import ManifestError, XDistillError
 from xdistill.manifests.loader import read_toml
-from xdistill.pipeline.cli import COMMANDS
+from xdistill.pipeline.cli import COMMANDS, PROGRAMS
+from xdistill.pipeline.cli.streams import CUT_SHORT, ResultsError, standard_streams
 
 DEFAULTS_FILE = Path("xdistill.toml")
 TABLES = (*COMMANDS, "check", "train", "eval")
@@ -25,7 +31,49 @@ SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Command(click.Command):
+def _print_version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        name = ctx.find_root().info_name
+        click.echo(f"{name}, version {importlib.metadata.version('xdistill')}")
+        ctx.exit()
+
+
+VERSION = click.Option(
+    ["--version"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+
+
+class Program(click.Command):
+    """What every command and group has: -h, --version, and streams that may be closed or full."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings["help_option_names"] = ["-h", "--help"]
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), VERSION]
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with standard_streams():
+            try:
+                return super().main(*args, **kwargs)
+            except ResultsError as error:
+                if error.cut_short:
+                    sys.exit(CUT_SHORT)
+                click.echo(f"Error: {error}", err=True)
+                sys.exit(1)
+
+
+class Group(Program, click.Group):
+    """A command with commands of its own."""
+
+
+class Command(Program):
     """A click command that reads ``xdistill.toml``, prints what it assumes, and reports errors.
 
     Keys at the top of the file are defaults of the option of that name in every command; a table
@@ -40,27 +88,24 @@ class Command(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        try:
+        with _mistakes():
             extra["default_map"] = command_defaults(self, group=parent.command if parent else None)
             return super().make_context(info_name, args, parent, **extra)
-        except XDistillError as error:
-            raise _as_click(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
+        _require_current_folder()
         assumed = list(_assumptions(ctx, without=self.unused(ctx)))
         if assumed:
             click.echo("assumed: " + ", ".join(assumed), err=True)
-        try:
+        with _mistakes():
             return super().invoke(ctx)
-        except XDistillError as error:
-            raise _as_click(error) from None
 
     def unused(self, ctx: click.Context) -> Collection[str]:
         """Parameters whose values this call does not use and therefore does not print."""
         return ()
 
 
-class Commands(click.Group):
+class Commands(Group):
     """The commands of ``xd-pipeline``, listed without importing them so that help is instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -73,13 +118,48 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in PROGRAMS:
+            ctx.fail(f"{args[0]} is a program of its own: {PROGRAMS[args[0]]}")
+        if args[0].isalpha() and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f": did you mean {near[0]}?" if near else f": one of {', '.join(COMMANDS)}"
+            ctx.fail(f"there is no command {args[0]}{hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _as_click(error: XDistillError) -> click.ClickException:
-    return click.ClickException(str(error))
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """Report a user's mistake, or what the locale cannot name, without a traceback."""
+    try:
+        yield
+    except XDistillError as error:
+        raise click.ClickException(str(error)) from None
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        _refuse_locale(error)
+
+
+def _refuse_locale(error: UnicodeEncodeError) -> NoReturn:
+    raise click.ClickException(
+        f"the locale's {error.encoding} has no file named {error.object!r}: set LC_ALL=C.UTF-8"
+    ) from None
+
+
+def _require_current_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise click.ClickException(
+            f"the current folder is gone ({error.strerror}): change to another one with cd"
+        ) from None
 
 
 def command_defaults(

@@ -1,12 +1,9 @@
 """``xd-pipeline``: the group of all commands, each imported only when it is called."""
 
-import click
-
 from xdistill.pipeline.cli import console
 
 main = console.Commands(
     "xd-pipeline",
-    context_settings={"help_option_names": ["-h", "--help"]},
     help="""Teacher labels for self-supervised depth: made once, kept in a zarr store.
 
     \b
@@ -16,4 +13,3 @@ main = console.Commands(
       xd-pipeline info
     """,
 )
-click.version_option(package_name="xdistill")(main)

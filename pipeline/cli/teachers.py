@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xdistill.teachers.choice.check import Agreement
 
 
-@click.group("teachers", invoke_without_command=True)
+@click.group("teachers", cls=console.Group, invoke_without_command=True)
 @click.pass_context
 def teachers(ctx: click.Context) -> None:
     """List the teachers, fetch their weights, compare engines.

@@ -94,11 +94,15 @@ def main(
         split_file=split_file,
         ground_truth=truth,
     )
-    click.echo(report.text())
+    try:
+        click.echo(report.text())
+    finally:
+        # Whatever stdout leads to, the numbers are kept.
+        if out is not None:
+            _write(out, report.as_json())
     if out is None:
         click.echo("next: add --json FILE to keep these numbers and those of each image")
     else:
-        _write(out, report.as_json())
         click.echo(f"wrote {out}")
         same = f"--data {quote(str(data))} --split {quote(split)}"
         click.echo(f"next: xd-eval --run ANOTHER {same}, to compare runs")

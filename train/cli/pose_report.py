@@ -26,9 +26,13 @@ def main(run: Path, data: Path, split: str, out: Path | None) -> None:
     from xdistill.train.evaluation.pose_report import report, text
 
     content = report(run, data, split)
-    click.echo(text(content))
+    try:
+        click.echo(text(content))
+    finally:
+        # Whatever stdout leads to, the numbers are kept.
+        if out is not None:
+            disk.write(out, [json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"])
     if out is not None:
-        disk.write(out, [json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"])
         click.echo(f"wrote {out}")
     words = ["xd-eval", "--run", str(run), "--data", str(data), "--split", split]
     click.echo(f"next: {shlex.join(words)}")

@@ -220,6 +220,20 @@ def test_a_disk_that_is_full_at_the_end_costs_the_json_only(
     assert "--json m.json cannot be written (No space left on device)" in result.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_stdout_that_is_full_costs_the_table_only(
+    predictions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--predictions", str(predictions), "--split", "split.txt", "--json", "m.json"]
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(SystemExit) as left:
+            main.main(words, prog_name="xd-eval")
+    assert left.value.code == 1
+    assert set(json.loads(Path("m.json").read_text())["metrics"]) == set(METRICS)
+    assert "Error: stdout cannot be written" in capsys.readouterr().err
+
+
 def test_a_cache_folder_that_cannot_be_written_is_reported(
     predictions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
