@@ -1,5 +1,6 @@
 """The training loop: optimiser steps, their log, and what is written between them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -95,10 +96,9 @@ def optimise(training: Training, batch: Batch, job: Job) -> dict[str, float | in
     )
     values = torch.stack([terms.total, terms.photometric, terms.smoothness, terms.d2s]).tolist()
     named = dict(zip(LOGGED, values, strict=True))
-    kept = job.run / CHECKPOINT_FILE
     # Before the backward pass, which ends the process where a motion is not a number.
-    if error := diverged(step, named, terms, batch=batch, checkpoint=kept):
-        raise error
+    if not all(map(math.isfinite, values)) or not _finite(terms.motions, batch.intrinsics):
+        raise diverged(step, named, terms, batch=batch, checkpoint=job.run / CHECKPOINT_FILE)
     for group in training.optimiser.param_groups:
         group["lr"] = rate
     training.optimiser.zero_grad(set_to_none=True)
@@ -106,6 +106,10 @@ def optimise(training: Training, batch: Batch, job: Job) -> dict[str, float | in
     training.optimiser.step()
     training.step = step
     return {"step": step, **named, "weight_d2s": weight, "lr": rate}
+
+
+def _finite(*tensors: torch.Tensor) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def _is_due(training: Training, job: Job, interval: int) -> bool:
