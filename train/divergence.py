@@ -1,6 +1,5 @@
 """A step whose numbers are not finite: which of them, and in which frames."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from xdistill.train.training import TrainingError
 
 def diverged(
     step: int, losses: Mapping[str, float], terms: Terms, *, batch: Batch, checkpoint: Path
-) -> TrainingError | None:
+) -> TrainingError:
     """The error of a step whose camera matrices, motions and loss are not all finite.
 
     Args:
@@ -24,9 +23,7 @@ def diverged(
         batch: Its frames.
         checkpoint: The run's checkpoint, of an earlier step.
     """
-    cause, frames = _cause(losses, terms, batch)
-    if cause is None:
-        return None
+    cause, frames = _cause(terms, batch)
     listed = ", ".join(f"{name} {value}" for name, value in losses.items())
     return TrainingError(
         f"{cause} of step {step} is not finite: {listed}",
@@ -41,7 +38,7 @@ def diverged(
     )
 
 
-def _cause(losses: Mapping[str, float], terms: Terms, batch: Batch) -> tuple[str | None, list[str]]:
+def _cause(terms: Terms, batch: Batch) -> tuple[str, list[str]]:
     """The first that is not finite, in the order of their making, and the frames where."""
     motion = "a predicted motion" if batch.motions is None else "a recorded motion"
     for name, values in (("a camera matrix", batch.intrinsics), (motion, terms.motions)):
@@ -49,5 +46,4 @@ def _cause(losses: Mapping[str, float], terms: Terms, batch: Batch) -> tuple[str
         marked = zip(batch.frames, finite.tolist(), strict=True)
         if lost := [frame for frame, good in marked if not good]:
             return name, lost
-    sound = all(math.isfinite(value) for value in losses.values())
-    return (None, []) if sound else ("the loss", list(batch.frames))
+    return "the loss", list(batch.frames)
