@@ -72,11 +72,15 @@ def main(
     from xdistill.pipeline.kitti.splits import read_split, resolve_split
     from xdistill.train.evaluation.predictions import predicted_in_file
     from xdistill.train.evaluation.protocols import EIGEN
+    from xdistill.train.evaluation.published_splits import published_name, require_lidar
     from xdistill.train.evaluation.report import Report
 
     _refuse_contradictions(run=run, predictions=predictions, save=save)
+    # By its name before its list is fetched, then by its frames: the list may have any name.
+    require_lidar(split)
     split_file = resolve_split(split)
     frames = read_split(split_file)
+    require_lidar(published_name(frames))
     for option, file in (("--json", out), ("--save", save)):
         if file is not None:
             disk.require_writable(file, option=option)
@@ -95,11 +99,11 @@ def main(
         ground_truth=truth,
     )
     try:
-        click.echo(report.text())
-    finally:
-        # Whatever stdout leads to, the numbers are kept.
+        # Before anything is printed: stdout may be full, or a pager that nobody scrolls.
         if out is not None:
             _write(out, report.as_json())
+    finally:
+        click.echo(report.text())
     if out is None:
         click.echo("next: add --json FILE to keep these numbers and those of each image")
     else:

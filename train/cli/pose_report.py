@@ -27,11 +27,11 @@ def main(run: Path, data: Path, split: str, out: Path | None) -> None:
 
     content = report(run, data, split)
     try:
-        click.echo(text(content))
-    finally:
-        # Whatever stdout leads to, the numbers are kept.
+        # Before anything is printed: stdout may be full, or a pager that nobody scrolls.
         if out is not None:
             disk.write(out, [json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"])
+    finally:
+        click.echo(text(content))
     if out is not None:
         click.echo(f"wrote {out}")
     words = ["xd-eval", "--run", str(run), "--data", str(data), "--split", split]

@@ -9,7 +9,7 @@ it was projected from. Attributes of the file: ``format`` and ``source``, a JSON
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from xdistill.pipeline.kitti.calibration import calibration_sha256, read_calibra
 from xdistill.pipeline.kitti.frames import Frame, require_root
 from xdistill.pipeline.kitti.splits import by_drive
 from xdistill.pipeline.kitti.velodyne import DepthConvention, project_scan, read_scan, scan_path
+from xdistill.train.evaluation.published_splits import frames_sha256
 
 FORMAT = b"xdistill ground truth 1"
 ORPHAN_AGE_S = 24 * 3600.0
@@ -75,11 +76,6 @@ def _default_path(root: Path, frames: Sequence[Frame], *, depth: DepthConvention
     record = json.dumps([str(root.resolve()), frames_sha256(frames), str(FORMAT)])
     digest = hashlib.sha256(record.encode()).hexdigest()[:16]
     return cache_folder() / "ground_truth" / f"{depth}-{len(frames)}-frames-{digest}.h5"
-
-
-def frames_sha256(frames: Iterable[Frame]) -> str:
-    """sha256 of the frames written as a split file, in their order."""
-    return hashlib.sha256("".join(f"{frame}\n" for frame in frames).encode()).hexdigest()
 
 
 def project_scans(

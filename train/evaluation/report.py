@@ -11,6 +11,7 @@ from xdistill.train.evaluation.ground_truth import read_source
 from xdistill.train.evaluation.predictions import Predictions
 from xdistill.train.evaluation.protocols import METRICS, Protocol
 from xdistill.train.evaluation.published import NOT_STATED, Row, matching_rows
+from xdistill.train.evaluation.published_splits import published_name
 from xdistill.train.evaluation.scores import Evaluation
 
 
@@ -87,9 +88,9 @@ class Report:
 
     def _other_frames(self) -> str | None:
         """Why the published rows are not comparable; None if they are."""
-        manifest = loader.load("splits", self.protocol.split)
-        if sha256_of(self.split_file) == manifest["sha256"]:
+        if published_name(self.scores.frames) == self.protocol.split:
             return None
+        manifest = loader.load("splits", self.protocol.split)
         return (
             f"the published rows are of the {manifest['count']} images of {self.protocol.split}, "
             f"ours of the {len(self.scores.frames)} of {self.split}: not comparable"

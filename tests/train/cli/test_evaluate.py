@@ -190,6 +190,21 @@ def test_the_published_split_needs_no_remark(
     assert "not comparable" not in result.stdout
 
 
+@pytest.mark.parametrize("form", ["name", "path", "Windows"])
+def test_the_benchmark_list_is_not_scored_against_lidar(
+    predictions: Path, shared: Path, form: str
+) -> None:
+    # By its name even where the list is not at hand; by path whatever its order and line ends.
+    published = shared / "splits" / "eigen_benchmark" / "test_files.txt"
+    if form == "Windows":
+        lines = reversed(published.read_text().splitlines())
+        Path("mine.txt").write_text("\r\n".join(lines), newline="")
+    split = {"name": "kitti-eigen-benchmark", "path": published, "Windows": "mine.txt"}[form]
+    result = call("--predictions", predictions, "--split", split, "--json", "m.json", code=1)
+    assert "improved ground truth" in result.stderr and "abs_rel" not in result.stdout
+    assert not Path("m.json").exists()
+
+
 def test_predictions_need_neither_images_nor_scans_once_there_is_ground_truth(
     predictions: Path,
 ) -> None:
