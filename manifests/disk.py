@@ -78,17 +78,22 @@ def open_regular(path: Path) -> int:
     """
     # Opening is refused after a look at what is there, since opening a device can act on it.
     # What was put in its place meanwhile is found by the second look, and O_NONBLOCK never waits.
-    _require_regular(path, os.stat(path).st_mode)
+    require_regular(path, os.stat(path).st_mode)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _require_regular(path, os.fstat(handle).st_mode)
+        require_regular(path, os.fstat(handle).st_mode)
     except OSError:
         os.close(handle)
         raise
     return handle
 
 
-def _require_regular(path: Path, mode: int) -> None:
+def require_regular(path: Path, mode: int) -> None:
+    """Refuse anything but a regular file.
+
+    Raises:
+        OSError: The mode, from ``stat``, is that of something else; ``strerror`` says of what.
+    """
     if stat.S_ISREG(mode):
         return
     kind = next((name for matches, name in KINDS if matches(mode)), "something else")

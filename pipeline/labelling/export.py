@@ -56,7 +56,7 @@ def export(
         labels = store.array(sequence, array)
         palette = _palette(labels.attributes) if colour else None
         _make_folder(out / sequence)
-        for index in labels.committed().nonzero()[0].tolist():
+        for index in labels.committed():
             pixels = labels.read(index)
             picture = pixels if palette is None else palette[pixels]
             write_png(out / sequence / f"{index:010d}.png", picture)
@@ -80,7 +80,7 @@ def array_names(store: LabelStore) -> list[str]:
 def frames_of(store: LabelStore, array: str) -> int:
     """Committed frames of an array over all sequences."""
     return sum(
-        int(store.array(name, array).committed().sum())
+        len(store.array(name, array).committed())
         for name in store.sequences()
         if store.has(name, array)
     )

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from xdistill.grouping.classes import cityscapes
 from xdistill.pipeline.store import LabelStore
 
@@ -24,18 +22,17 @@ def describe(store: LabelStore) -> dict[str, Any]:
         if classes is None:
             continue
         sequences[sequence] = {
-            "labelled": int(classes.committed().sum()),
-            "failed": classes.failed().nonzero()[0].tolist(),
+            "labelled": len(classes.committed()),
+            "failed": classes.failed(),
             "height": classes.size[0],
             "width": classes.size[1],
             "arrays": sorted(arrays),
         }
         for name, array in arrays.items():
             if name == "classes" or name.startswith("groups_"):
-                counts = array.counts()[array.committed()].sum(axis=0, dtype=np.int64)
                 names = array.attributes.get("groups", cityscapes().names)
                 totals.setdefault(name, (names, 0))
-                totals[name] = (names, totals[name][1] + counts)
+                totals[name] = (names, totals[name][1] + array.totals())
     return {
         "store": str(store.path),
         "fingerprint": store.fingerprint,

@@ -199,14 +199,14 @@ def done_frames(store: LabelStore | None, sequence: str, arrays: Sequence[str]) 
     """Frame numbers of a sequence that are committed in all of the arrays."""
     if store is None or not all(store.has(sequence, name) for name in arrays):
         return set()
-    committed = [store.array(sequence, name).committed().nonzero()[0].tolist() for name in arrays]
+    committed = (store.array(sequence, name).committed() for name in arrays)
     return set.intersection(*map(set, committed))
 
 
 def _failed_frames(store: LabelStore | None, sequence: str) -> set[int]:
     if store is None or not store.has(sequence, "classes"):
         return set()
-    return set(store.array(sequence, "classes").failed().nonzero()[0].tolist())
+    return set(store.array(sequence, "classes").failed())
 
 
 def _size(

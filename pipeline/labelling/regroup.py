@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 
 from xdistill.grouping.scheme import Scheme, remap
 from xdistill.manifests.progress import Advance, unshown, usable_cores
@@ -43,13 +43,11 @@ def _plan_sequence(
     store: LabelStore, sequence: str, scheme: Scheme, *, first: int
 ) -> Iterator[RegroupTask]:
     """The tasks of a sequence whose shards are numbered from ``first``."""
-    pending = store.array(sequence, "classes").committed().copy()
+    done: set[int] = set()
     if store.has(sequence, scheme.array):
-        done = store.groups(sequence, scheme).committed()
-        pending[: len(done)] &= ~done[: len(pending)]
-    frames = pending.nonzero()[0]
-    for shard in sorted(set((frames // SHARD_FRAMES).tolist())):
-        members = frames[frames // SHARD_FRAMES == shard].tolist()
+        done.update(store.groups(sequence, scheme).committed())
+    pending = (frame for frame in store.array(sequence, "classes").committed() if frame not in done)
+    for shard, members in groupby(pending, key=lambda frame: frame // SHARD_FRAMES):
         yield RegroupTask(
             number=first + shard, sequence=sequence, shard=shard, frames=tuple(members)
         )
@@ -122,8 +120,8 @@ def _regroup_shard(store: LabelStore, scheme: Scheme, task: RegroupTask) -> int 
         if not held:
             return None
         # Another process may have committed frames since the plan was made.
-        done = groups.committed()
-        wanted = [index for index in task.frames if not done[index]]
+        done = groups.committed_in(task.shard)
+        wanted = [index for index in task.frames if index not in done]
         maps = {index: remap(classes.read(index), scheme) for index in wanted}
         groups.write_shard(task.shard, maps)
         return len(maps)

@@ -69,7 +69,7 @@ def _count(store: LabelStore, truth: Truth, *, ids: Ids, advance: Advance) -> tu
     classes = len(cityscapes().names)
     total, frames = np.zeros((classes, classes + 1), np.int64), 0
     arrays = {name: store.array(name, "classes") for name in store.sequences()}
-    labelled = {name: set(array.committed().nonzero()[0]) for name, array in arrays.items()}
+    labelled = {name: set(array.committed()) for name, array in arrays.items()}
     for one in truth.maps:
         if one.index in labelled.get(one.sequence, ()):
             array, key = arrays[one.sequence], f"{one.sequence}/{one.index:010d}"

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from xdistill.grouping.classes import CONFIDENCE_LEVELS, cityscapes
 from xdistill.manifests.progress import Advance
 from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.labelling.plan import Task, done_frames
+from xdistill.pipeline.labelling.plan import Task
 from xdistill.pipeline.store import LabelArray, LabelStore
 
 LabelMap = UInt8[np.ndarray, "height width"]
@@ -115,7 +115,7 @@ class Shards:
         with shard.lease:
             classes = _array(self._store, task)
             failed = {frame.index for frame in shard.failures}
-            news = failed - set(classes.failed().nonzero()[0].tolist())
+            news = failed - set(classes.failed_in(task.shard))
             if shard.confidence:
                 levels = _array(self._store, task, "confidence", values=CONFIDENCE_LEVELS)
                 levels.write_shard(task.shard, shard.confidence)
@@ -139,5 +139,8 @@ def _array(
 
 def _still_wanted(store: LabelStore, task: Task) -> tuple[Frame, ...]:
     """The task's frames that no other process has committed since the plan was made."""
-    done = done_frames(store, task.sequence, task.arrays)
+    if not all(store.has(task.sequence, name) for name in task.arrays):
+        return task.frames
+    arrays = (store.array(task.sequence, name) for name in task.arrays)
+    done = set.intersection(*(set(array.committed_in(task.shard)) for array in arrays))
     return tuple(frame for frame in task.frames if frame.index not in done)

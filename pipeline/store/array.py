@@ -69,42 +69,68 @@ class LabelArray:
         """Number of shards, each of 64 frames."""
         return self._description.shards
 
-    def committed(self) -> NDArray[np.bool_]:
-        """Which frames have labels, (T,).
+    def committed(self) -> list[int]:
+        """Numbers of the frames that have labels, ascending.
 
         Raises:
             CorruptLabelsError: A commit record is damaged.
         """
-        return chunks.is_done(self.words())
+        return [frame for index in self._recorded() for frame in self.committed_in(index)]
 
-    def failed(self) -> NDArray[np.bool_]:
-        """Which frames could not be labelled at the last attempt, (T,).
+    def failed(self) -> list[int]:
+        """Numbers of the frames that could not be labelled at the last attempt, ascending.
 
         Raises:
             CorruptLabelsError: A commit record is damaged.
         """
-        return chunks.is_failed(self.words())
+        return [frame for index in self._recorded() for frame in self.failed_in(index)]
 
-    def words(self) -> chunks.Words:
-        """The commit words, (T,)."""
-        parts = [chunks.read_words(self._words_folder, index) for index in range(self.shards)]
-        return np.concatenate(parts)[: self.length]
+    def committed_in(self, index: int) -> list[int]:
+        """As ``committed``, of one shard."""
+        return self._numbers(index, chunks.is_done(self.words(index)))
 
-    def counts(self) -> chunks.Counts:
-        """How often each value occurs in each frame, (T, values + 1), ignore last.
+    def failed_in(self, index: int) -> list[int]:
+        """As ``failed``, of one shard."""
+        return self._numbers(index, chunks.is_failed(self.words(index)))
+
+    def words(self, index: int) -> chunks.Words:
+        """The commit words (64,) of a shard; zero where nothing was written yet.
+
+        Raises:
+            CorruptLabelsError: The commit record is damaged.
+        """
+        return chunks.read_words(self._words_folder, index)
+
+    def counts(self, index: int) -> chunks.Counts:
+        """How often each value occurs in each frame of a shard, (64, values + 1), ignore last.
 
         Frames that are not committed have zeros.
 
         Raises:
+            CorruptLabelsError: The commit record is damaged.
+        """
+        counts = chunks.read_counts(self._counts_folder, index, values=self.values)
+        counts[~chunks.is_done(self.words(index))] = 0
+        return counts
+
+    def totals(self) -> NDArray[np.int64]:
+        """How often each value occurs in all committed frames, (values + 1,), ignore last.
+
+        Raises:
             CorruptLabelsError: A commit record is damaged.
         """
-        parts = [
-            chunks.read_counts(self._counts_folder, index, values=self.values)
-            for index in range(self.shards)
-        ]
-        counts = np.concatenate(parts)[: self.length]
-        counts[~self.committed()] = 0
-        return counts
+        totals = np.zeros(self.values + 1, np.int64)
+        for index in self._recorded():
+            totals += self.counts(index).sum(axis=0, dtype=np.int64)
+        return totals
+
+    def _recorded(self) -> list[int]:
+        """Numbers of the shards that have anything on disk, which no frame number makes many."""
+        return [index for index in chunks.shards_on_disk(self.folder) if index < self.shards]
+
+    def _numbers(self, index: int, chosen: NDArray[np.bool_]) -> list[int]:
+        first = index * SHARD_FRAMES
+        return [first + slot for slot in chosen.nonzero()[0].tolist() if first + slot < self.length]
 
     def read(self, index: int) -> Labels:
         """The labels (H, W) of a committed frame, checked against its commit.
@@ -133,7 +159,7 @@ class LabelArray:
     def lease(self, index: int) -> Iterator[bool]:
         """Try to lease shard ``index``; yields False if another writer holds it.
 
-        Call ``committed()`` again inside: the previous holder may just have done the work.
+        Call ``committed_in`` again inside: the previous holder may just have done the work.
 
         Raises:
             LabelStoreError: The store was opened for reading or is read-only, or the file system

@@ -255,7 +255,7 @@ def read_document(folder: Path) -> Json:
     """
     path = folder / DOCUMENT
     try:
-        return _unseal(path.read_bytes(), path)
+        return _unseal(disk.read_bytes(path), path)
     except LabelStoreError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -323,8 +323,8 @@ def store_around(path: Path) -> Path:
 def is_sealed(path: Path) -> bool:
     """Whether a document is this store's rather than another program's, also if it is damaged."""
     try:
-        return f'"{CHECKSUM}"'.encode() in path.read_bytes()
-    except FileNotFoundError:
+        return f'"{CHECKSUM}"'.encode() in disk.read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True

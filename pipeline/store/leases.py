@@ -147,7 +147,13 @@ def _lease_path(folder: Path, shard: int) -> Path:
 
 
 def _open(path: Path, flags: int) -> int:
-    handle = os.open(path, flags, 0o666)
+    # O_NONBLOCK, as a named pipe in place of the file would be waited for without end.
+    handle = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    try:
+        disk.require_regular(path, os.fstat(handle).st_mode)
+    except OSError:
+        os.close(handle)
+        raise
     _open_handles.add(handle)
     return handle
 

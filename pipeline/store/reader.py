@@ -4,7 +4,7 @@ Nothing stays open between reads, so that a reader can be pickled to a worker pr
 fork; zarr-python, where it must read, starts its thread afresh after a fork.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -49,6 +49,9 @@ class _Frames(Protocol):
     @property
     def checksummed(self) -> bool:
         """Whether damage to a compressed frame shows without its commit."""
+
+    def shards(self) -> Iterable[int]:
+        """Numbers of the shards that may hold frames, ascending."""
 
     def words(self, number: int) -> chunks.Words:
         """Commit words (64,) of a shard."""
@@ -124,9 +127,12 @@ class LabelReader:
     def _committed(self, sequence: str) -> list[int]:
         """Numbers of a sequence's committed frames as they are on disk now."""
         source = _open(self.path / sequence / self.name)
-        shards = range(-(-source.length // SHARD_FRAMES))
-        words = np.concatenate([source.words(number) for number in shards])[: source.length]
-        return [int(index) for index in chunks.is_done(words).nonzero()[0]]
+        return [
+            number * SHARD_FRAMES + slot
+            for number in source.shards()
+            for slot in chunks.is_done(source.words(number)).nonzero()[0].tolist()
+            if number * SHARD_FRAMES + slot < source.length
+        ]
 
     def has(self, sequence: str, index: int) -> bool:
         """Whether a frame is committed.
@@ -234,6 +240,9 @@ class _Shards:
     size: tuple[int, int]
     checksummed: bool = True
 
+    def shards(self) -> list[int]:
+        return chunks.shards_on_disk(self.folder)
+
     def words(self, number: int) -> chunks.Words:
         name = self.folder.name + COMMIT_SUFFIX
         return chunks.read_words(self.folder.with_name(name), number)
@@ -263,6 +272,9 @@ class _Zarr:
             ) from error
         self._all_words: NDArray[np.uint64] = np.pad(words, (0, -len(words) % SHARD_FRAMES))
         self.length = min(self._labels.shape[0], len(words))
+
+    def shards(self) -> range:
+        return range(-(-self.length // SHARD_FRAMES))
 
     def words(self, number: int) -> chunks.Words:
         return self._all_words[number * SHARD_FRAMES :][:SHARD_FRAMES]

@@ -127,15 +127,15 @@ def write_all(
     array = new_array(new_store(path), length=length, size=size)
     if eager:
         array.__class__ = EagerArray
-    before = array.committed()
+    before = set(array.committed())
     for shard in range(-(-length // SHARD_FRAMES)):
         frames = range(shard * SHARD_FRAMES, min(length, (shard + 1) * SHARD_FRAMES))
-        if before[frames].all():
+        if before.issuperset(frames):
             continue
         with array.lease(shard) as held:
             if held:
-                committed = array.committed()
-                todo = [index for index in frames if not committed[index]]
+                committed = array.committed_in(shard)
+                todo = [index for index in frames if index not in committed]
                 # In two halves, so that a shard is also rewritten.
                 for part in (todo[: len(todo) // 2], todo[len(todo) // 2 :]):
                     array.write_shard(shard, {i: frame(i, size=size) for i in part})

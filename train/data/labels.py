@@ -170,8 +170,8 @@ def _lacking(store: LabelStore, sequence: str, name: str, indices: Sequence[int]
     """The frames without committed labels in an array."""
     if not store.has(sequence, name):
         return list(indices)
-    committed = store.array(sequence, name).committed()
-    return [i for i in indices if i >= len(committed) or not committed[i]]
+    committed = set(store.array(sequence, name).committed())
+    return [index for index in indices if index not in committed]
 
 
 def _missing_labels(

@@ -56,7 +56,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     report = verify_store(path)
     assert report.ok and not report.orphans, "what is not finished must not keep the room"
     before = LabelStore.open(path).array(SEQUENCE, "classes").committed()
-    assert before.any() and not before.all()
+    assert 0 < len(before) < 64 * 4
     np.testing.assert_array_equal(
         LabelReader(path, "classes").read(SEQUENCE, 5), frame(5, size=BIG)
     )
@@ -65,7 +65,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     with pytest.raises(LabelStoreError, match="the disk is full"):
         fill(path)
     after = LabelStore.open(path).array(SEQUENCE, "classes").committed()
-    assert (after >= before).all() and after.sum() > before.sum()
+    assert set(after) > set(before)
     assert verify_store(path).ok
 
 
@@ -126,7 +126,7 @@ def test_an_error_at_every_operation(
         report = verify_store(tmp_path / "s")
         assert report.ok and not report.orphans
         np.testing.assert_array_equal(array.read(0), frame(0))
-        if done or array.committed()[1]:
+        if done or 1 in array.committed():
             break
     assert failing, "the first operation never failed"
     array.write_shard(0, {1: frame(1)})

@@ -44,7 +44,7 @@ def committed_frames(path: Path) -> set[int]:
     store = LabelStore.open(path) if path.exists() else None
     if store is None or not store.has(SEQUENCE, "classes"):
         return set()
-    return set(store.array(SEQUENCE, "classes").committed().nonzero()[0].tolist())
+    return set(store.array(SEQUENCE, "classes").committed())
 
 
 def check(path: Path) -> None:
