@@ -15,7 +15,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -191,6 +191,8 @@ def final_name(name: str) -> str | None:
 def replacing(path: Path) -> Iterator[Path]:
     """Write a file in one step: yields the path to write to, which then becomes ``path``.
 
+    A link of that name is replaced; what it leads to is never written.
+
     After a crash, ``path`` is the old file, or none, or the new one. An error within leaves it as
     it was and removes what was written.
 
@@ -269,11 +271,16 @@ def require_writable(path: Path, *, option: str) -> None:
         option: The flag that named it, for the message.
 
     Raises:
-        OutputError: It is a folder, or its folder is missing, full or read-only.
+        OutputError: It is a folder or a device, its name is too long, or its folder is missing,
+            full or read-only.
     """
-    if path.is_dir():
-        raise unwritable(path, "a folder", option=option)
     try:
+        # A device or pipe would be replaced by a file, as the null device of a container's root.
+        with suppress(FileNotFoundError):
+            require_regular(path, os.stat(path).st_mode)
+        # The name of the file that is written first is longer; asking for it tells whether it fits.
+        with suppress(FileNotFoundError):
+            os.lstat(partial_name(path))
         with tempfile.TemporaryFile(dir=path.absolute().parent):
             pass
     except OSError as error:

@@ -15,8 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from xdistill.manifests import environment
-from xdistill.manifests.disk import as_path
+from xdistill.manifests import disk, environment
 from xdistill.manifests.errors import ManifestError, XDistillError
 from xdistill.manifests.loader import read_toml
 from xdistill.pipeline.cli import COMMANDS, PROGRAMS
@@ -94,6 +93,7 @@ class Command(Program):
 
     def invoke(self, ctx: click.Context) -> Any:
         _require_current_folder()
+        _keep_inputs(ctx)
         assumed = list(_assumptions(ctx, without=self.unused(ctx)))
         if assumed:
             click.echo("assumed: " + ", ".join(assumed), err=True)
@@ -151,6 +151,20 @@ def _refuse_locale(error: UnicodeEncodeError) -> NoReturn:
     raise click.ClickException(
         f"the locale's {error.encoding} has no file named {error.object!r}: set LC_ALL=C.UTF-8"
     ) from None
+
+
+def _keep_inputs(ctx: click.Context) -> None:
+    """Refuse to write a file that another option names, be it to read or to write."""
+    named = {
+        option.opts[0]: os.path.realpath(value)
+        for option in _options(ctx.command)
+        if isinstance(value := ctx.params.get(str(option.name)), str | Path)
+    }
+    outputs = [o.opts[0] for o in _options(ctx.command) if isinstance(o.type, OutputType)]
+    for out in outputs:
+        for other, path in named.items():
+            if other != out and named.get(out) == path:
+                raise click.UsageError(f"{out} and {other} name the same file, {path}")
 
 
 def _require_current_folder() -> None:
@@ -266,11 +280,23 @@ class PathType(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not str(value):
             self.fail("the path is empty, as from a shell variable that is not set", param, ctx)
-        return as_path(value)
+        return disk.as_path(value)
+
+
+class OutputType(PathType):
+    """A file to write, for which it is checked at once that it can be."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        _require_current_folder()
+        path = super().convert(value, param, ctx)
+        disk.require_writable(path, option=param.opts[0] if param else "the option")
+        return path
 
 
 PATH = PathType()
-"""The type of every option that takes a file or folder."""
+"""The type of every option that takes a file to read, or a folder."""
+OUTPUT = OutputType()
+"""The type of every option that takes a file to write."""
 
 
 def data_option(function: Function) -> Function:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.manifests import png
-from xdistill.manifests.disk import PathLike, as_path, unwritable
+from xdistill.manifests.disk import PathLike, as_path, unwritable, write
 from xdistill.manifests.errors import OutputError
 from xdistill.pipeline.kitti.errors import ImageError
 
@@ -125,8 +125,18 @@ def image_size(path: PathLike) -> tuple[int, int]:
     raise _error(found, "has no complete PNG or JPEG header")
 
 
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """An RGB (H, W, 3) or single-channel (H, W) uint8 array as PNG."""
+    pixels = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write an RGB (H, W, 3) or single-channel (H, W) uint8 array as PNG.
+    """Write a picture as PNG in one step; a link of that name is replaced, not followed.
+
+    Args:
+        path: Where; its name ends in .png.
+        picture: RGB (H, W, 3) or single-channel (H, W), uint8.
 
     Raises:
         OutputError: The folder is missing or cannot be written, or the name does not end in .png.
@@ -135,10 +145,8 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
         raise OutputError(
             f"the name {path.name} does not end in .png", where=path, remedy="give a name that does"
         )
-    pixels = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".png", pixels)
     try:
-        path.write_bytes(encoded.tobytes())
+        write(path, [encode_png(picture)])
     except OSError as error:
         raise unwritable(path, error.strerror) from error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from xdistill.manifests.disk import replacing, require_writable
+from xdistill.manifests.disk import replacing, require_writable, write
 from xdistill.manifests.errors import OutputError
 
 
@@ -18,13 +18,38 @@ def test_a_file_that_can_be_written_leaves_nothing_behind(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [(".", "a folder"), ("absent/x.json", "No such file or directory")]
+    ("name", "reason"),
+    [
+        (".", "it is a folder, not a file"),
+        ("absent/x.json", "No such file or directory"),
+        ("file/x.json", "Not a directory"),
+        ("pipe", "it is a named pipe, not a file"),
+        ("null", "it is a device, not a file"),
+        ("loop", "Too many levels of symbolic links"),
+        # The name fits, but not that of the file that is written first.
+        ("n" * 250, "File name too long"),
+    ],
 )
-def test_a_folder_and_an_absent_folder_are_refused(tmp_path: Path, name: str, reason: str) -> None:
+def test_where_no_file_can_be_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "loop").symlink_to("loop")
     out = tmp_path / name
     with pytest.raises(OutputError, match="what to do: create the folder") as told:
         require_writable(out, option="--json")
     assert f"--json {out} cannot be written ({reason})" in str(told.value)
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"kept")
+    for name, target in (("link", "kept"), ("dangling", "absent")):
+        link = tmp_path / name
+        link.symlink_to(target)
+        require_writable(link, option="--json")
+        write(link, [b"new"])
+        assert link.read_bytes() == b"new" and not link.is_symlink()
+    assert (tmp_path / "kept").read_bytes() == b"kept" and not (tmp_path / "absent").exists()
 
 
 def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,10 +40,10 @@ Item = TypeVar("Item")
     type=console.PATH,
     help="HDF5 file with the projected LiDAR depth.  [one in the cache folder]",
 )
-@click.option("--json", "out", type=console.PATH, help="Write means and per-image scores.")
+@click.option("--json", "out", type=console.OUTPUT, help="Write means and per-image scores.")
 @click.option(
     "--save",
-    type=console.PATH,
+    type=console.OUTPUT,
     help="Keep the run's disparities (.npy), for --predictions.",
 )
 @click.option(
@@ -81,9 +81,6 @@ def main(
     split_file = resolve_split(split)
     frames = read_split(split_file)
     require_lidar(published_name(frames))
-    for option, file in (("--json", out), ("--save", save)):
-        if file is not None:
-            disk.require_writable(file, option=option)
     scored = (
         predicted_in_file(predictions, frames)
         if predictions

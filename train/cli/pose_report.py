@@ -14,15 +14,13 @@ from xdistill.pipeline.cli import console
 @click.option("--run", type=console.PATH, required=True, help="Run folder.")
 @console.data_option
 @click.option("--split", required=True, help="Split file or name.")
-@click.option("--json", "out", type=console.PATH, help="Write every number.")
+@click.option("--json", "out", type=console.OUTPUT, help="Write every number.")
 @console.examples(
     "python -m xdistill.train.cli.pose_report --run runs/street-1 --data street "
     "--split street/splits/test.txt",
 )
 def main(run: Path, data: Path, split: str, out: Path | None) -> None:
     """Compare the motions that a run has learned with the recorded ones."""
-    if out is not None:
-        disk.require_writable(out, option="--json")
     from xdistill.train.evaluation.pose_report import report, text
 
     content = report(run, data, split)

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.grouping.scheme import load_scheme
-from xdistill.manifests.disk import require_writable
+from xdistill.manifests import disk
 from xdistill.manifests.progress import Advance, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.labelling.score import confusion, measures, merge
@@ -222,13 +222,14 @@ def save(model: nn.Module, path: Path) -> None:
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }
-    torch.save(
-        {"state_dict": state, "meta": {"dataset_meta": {"classes": cityscapes().names}}}, path
-    )
+    with disk.replacing(path) as aside:
+        torch.save(
+            {"state_dict": state, "meta": {"dataset_meta": {"classes": cityscapes().names}}}, aside
+        )
 
 
 @click.command("train-street-teacher", cls=console.Command)
-@click.option("--out", type=console.PATH, required=True, help="File to write.")
+@click.option("--out", type=console.OUTPUT, required=True, help="File to write.")
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
@@ -258,7 +259,6 @@ def main(out: Path, steps: int, drives: int, judged: int) -> None:
     from xdistill.teachers.mmseg import config as mmseg_config
     from xdistill.teachers.mmseg.teacher import build
 
-    require_writable(out, option="--out")
     settings = TeacherTraining(steps=steps, drives=drives)
     torch.manual_seed(settings.seed)
     model: Any = build(mmseg_config.load_config(CONFIG))

@@ -98,6 +98,39 @@ def test_values_that_click_converts_are_taken() -> None:
     assert CliRunner().invoke(command, []).stdout == "kitti 4 2 13\n"
 
 
+@click.command("eval", cls=console.Command)
+@click.option("--split", default="test")
+@click.option("--json", type=console.OUTPUT)
+@click.option("--save", type=console.OUTPUT)
+def writing(split: str, json: Path | None, save: Path | None) -> None:
+    """Write what is asked for."""
+    for path in (json, save):
+        if path is not None:
+            path.write_text("written")
+
+
+def test_no_option_writes_over_the_file_of_another(folder: Path) -> None:
+    (folder / "split.txt").write_text("mine")
+    (folder / "link.json").symlink_to("split.txt")
+    for words in (
+        "--split split.txt --json split.txt",
+        f"--split split.txt --json {folder}/split.txt",
+        "--split split.txt --save link.json",
+        "--json new --save ./new",
+    ):
+        result = CliRunner().invoke(writing, words.split())
+        assert result.exit_code == 2 and "name the same file" in result.stderr, words
+    assert (folder / "split.txt").read_text() == "mine" and not (folder / "new").exists()
+    assert CliRunner().invoke(writing, ["--split", "split.txt", "--json", "new"]).exit_code == 0
+
+
+def test_where_no_file_can_be_is_told_before_the_work() -> None:
+    for place in ("/dev/null", "absent/m.json", "."):
+        result = CliRunner().invoke(writing, ["--json", place])
+        assert result.exit_code == 1
+        assert f"--json {place} cannot be written" in result.stderr
+
+
 def test_a_users_mistake_has_no_traceback() -> None:
     result = CliRunner().invoke(command, ["--fail", "user"])
     assert result.exit_code == 1
@@ -147,7 +180,7 @@ def test_every_option_that_takes_a_path_expands_the_home_folder() -> None:
         for item in command.params
     }
     assert not [name for name, kind in options.items() if type(kind) in (click.Path, click.File)]
-    paths = {name for name, kind in options.items() if kind is console.PATH}
+    paths = {name for name, kind in options.items() if isinstance(kind, console.PathType)}
     assert {"segment --data", "segment --store", "export --out", "train --out"} < paths
     assert {"eval --run", "eval --predictions", "eval --ground-truth", "eval --json"} < paths
 

@@ -65,6 +65,17 @@ def test_preview_shows_image_classes_and_groups(tree: Tree, store: Path, tmp_pat
     assert np.abs(picture[-height:] - blended).max() <= 1
 
 
+def test_preview_is_not_written_over_the_image(tree: Tree, store: Path, tmp_path: Path) -> None:
+    image = tree.image(DRIVE_A, 6)
+    before = image.read_bytes()
+    (tmp_path / "x.png").symlink_to(image)
+    for out in (image, tmp_path / "x.png"):
+        arguments = ["--data", str(tree.data), "--store", str(store), "--out", str(out)]
+        result = CliRunner().invoke(main, ["preview", *arguments, "--frame", f"{DRIVE_A} 6 l"])
+        assert result.exit_code == 2 and "the frame's own image" in result.stderr
+    assert image.read_bytes() == before
+
+
 def test_preview_of_an_unlabelled_frame_names_it(tree: Tree, store: Path, tmp_path: Path) -> None:
     arguments = ["--data", str(tree.data), "--store", str(store), "--out", str(tmp_path / "x.png")]
     result = CliRunner().invoke(main, ["preview", *arguments, "--frame", f"{DRIVE_A} 3 l"])
@@ -109,7 +120,7 @@ def test_export_of_a_store_with_a_folder_in_place_of_a_shard(store: Path, tmp_pa
     arguments = ["--store", str(store), "--out", str(tmp_path / "o")]
     result = CliRunner().invoke(main, ["export", *arguments])
     assert result.exit_code == 1
-    assert "frame 0 of classes is damaged: cannot be read: Is a directory" in result.stderr
+    assert "frame 0 of classes is damaged: cannot be read: it is a folder" in result.stderr
 
 
 @pytest.mark.parametrize("number", [errno.EEXIST, errno.EROFS])

@@ -164,7 +164,7 @@ def test_the_training_command_writes_weights_that_load(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--out", "nodir/own.pth"], "--out nodir/own.pth cannot be written"),
-        (["--out", "."], "--out . cannot be written (a folder)"),
+        (["--out", "."], "--out . cannot be written (it is a folder"),
         (["--out", "own.pth", "--drives", "0"], "--drives"),
         (["--out", "own.pth", "--drives", "1"], "--drives"),
         (["--out", "own.pth", "--steps", "0"], "--steps"),
