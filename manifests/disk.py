@@ -111,6 +111,13 @@ def read_bytes(path: Path) -> bytes:
         return file.read()
 
 
+def reading_remedy(error: OSError, otherwise: str) -> str:
+    """What to do about a file that cannot be read; a permission is not mended by a new file."""
+    if isinstance(error, PermissionError):
+        return "ask its owner for the permission to read it"
+    return otherwise
+
+
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, without the byte-order mark that Windows editors write.
 

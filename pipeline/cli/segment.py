@@ -175,8 +175,8 @@ def _requested(
     data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
 ) -> "list[Frame]":
     """The frames of a split, of the named drives, or everything found."""
-    from xdistill.pipeline.kitti.frames import find_frames
-    from xdistill.pipeline.kitti.splits import load_split, require_frames
+    from xdistill.pipeline.kitti.splits import load_split
+    from xdistill.pipeline.kitti.tree import find_frames, require_frames
 
     if split and drives:
         raise click.UsageError("--split and --drive are mutually exclusive")

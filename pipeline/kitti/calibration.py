@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from xdistill.manifests.disk import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path, read_bytes, read_text, reading_remedy
 from xdistill.pipeline.kitti.errors import CalibrationError
 from xdistill.pipeline.kitti.frames import Camera
 
@@ -89,10 +89,21 @@ def calibration_sha256(root: PathLike, date: str) -> str | None:
     digest = hashlib.sha256()
     for name in FILES:
         try:
-            digest.update((as_path(root) / date / name).read_bytes())
+            digest.update(read_bytes(as_path(root) / date / name))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise _unreadable(as_path(root) / date / name, error) from error
     return digest.hexdigest()
+
+
+def _unreadable(path: Path, error: OSError) -> CalibrationError:
+    return CalibrationError(
+        f"the calibration cannot be read ({error.strerror})",
+        expected=f"the file {path.name} of date {path.parent.name}",
+        where=path,
+        remedy=reading_remedy(error, "download the date's calibration archive into this folder"),
+    )
 
 
 class _Keys:
@@ -101,14 +112,9 @@ class _Keys:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CalibrationError(
-                f"the calibration cannot be read ({error})",
-                expected=f"the file {path.name} of date {path.parent.name}",
-                where=path,
-                remedy="download the date's calibration archive into this folder",
-            ) from error
+            lines = read_text(path).splitlines()
+        except OSError as error:
+            raise _unreadable(path, error) from error
         pairs = (line.partition(":") for line in lines)
         self.values = {key.strip(): text for key, colon, text in pairs if colon}
 

@@ -1,27 +1,28 @@
-"""Frames of KITTI raw: their names, their files, and which of them are on disk."""
+"""Frames of KITTI raw and their names."""
 
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self, cast
 
-from xdistill.manifests.disk import PathLike, as_path
-from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError, SplitError
+from xdistill.pipeline.kitti.errors import SplitError
 
 Camera = Literal["l", "r"]
 CAMERAS: Mapping[Camera, str] = {"l": "image_02", "r": "image_03"}
 """Folder of the left and of the right colour camera."""
 CAMERA_CHOICES: Mapping[str, tuple[Camera, ...]] = {"l": ("l",), "r": ("r",), "both": ("l", "r")}
 """Values of ``--camera``."""
-SUFFIXES = (".png", ".jpg")
-"""As published, and as users recompress it; where both exist the lossless one is read."""
+LAST_INDEX = 9_999_999
+"""Ten million frames are eleven days at KITTI's 10 Hz. Larger numbers in the ten digits of a name
+are times and dates: Unix seconds have been above 1 000 000 000 since 2001."""
 
+NAMED = 8
+"""Names or ranges that a message lists before it counts the rest."""
 EXAMPLE = "2011_09_26/2011_09_26_drive_0013_sync 50 l"
 """A split line, for messages."""
-DRIVE = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-IMAGE_NAME = re.compile(r"(\d{10})\.(?:png|jpg)")
+FOLDER = r"[^\s./\\](?:[^/\\\x00-\x1f\x7f]*[^\s/\\])?"
+"""A folder's name: blanks within it are part of it, hidden folders belong to the system."""
+DRIVE = re.compile(f"{FOLDER}/{FOLDER}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,7 +46,8 @@ class Frame:
         Raises:
             SplitError: The line does not have three fields, or one of them has another form.
         """
-        fields = text.split()
+        # From the right, since the names of folders may hold blanks.
+        fields = text.strip().rsplit(maxsplit=2)
         if (
             len(fields) != 3
             or not DRIVE.fullmatch(fields[0])
@@ -53,9 +55,15 @@ class Frame:
             or fields[2] not in CAMERAS
         ):
             raise SplitError(
-                f"{text.strip()!r} names no frame",
+                f"{text.strip()[:120]!r} names no frame",
                 expected=f"date/drive, frame number, l or r: {EXAMPLE}",
                 remedy="correct the line",
+            )
+        if int(fields[1]) > LAST_INDEX:
+            raise SplitError(
+                f"{text.strip()[:120]!r} has a number that is no frame's",
+                expected=f"numbers of frames from 0 to {LAST_INDEX}; a time is none",
+                remedy="number the drive's frames from 0, and name its images so",
             )
         return cls(fields[0], int(fields[1]), cast(Camera, fields[2]))
 
@@ -112,128 +120,34 @@ def as_frame(frame: Frame | str) -> Frame:
     return Frame.parse(frame)
 
 
-def image_path(root: PathLike, frame: Frame | str) -> Path:
-    """The frame's image file, png or jpg.
-
-    Args:
-        root: KITTI raw root.
-        frame: The frame, or its split line.
-
-    Raises:
-        MissingFrameError: Neither exists.
-    """
-    found = as_frame(frame)
-    folder = as_path(root) / found.sequence / "data"
-    for suffix in SUFFIXES:
-        path = folder / f"{found.index:010d}{suffix}"
-        if path.is_file():
-            return path
-    raise MissingFrameError(
-        f"frame {found} has no image",
-        expected=f"{found.index:010d}.png or .jpg",
-        where=folder,
-        remedy="download the drive into this folder, or remove the frame from the split",
-    )
-
-
-def require_root(root: PathLike) -> None:
-    """Check that the KITTI raw root exists.
-
-    Raises:
-        KittiError: It does not.
-    """
-    folder = as_path(root)
-    if not folder.is_dir():
-        raise KittiError(
-            "the KITTI raw folder does not exist",
-            expected="a folder with <date>/<drive>/image_02/data/0000000000.png",
-            where=folder.absolute(),
-            remedy="name it with --data, or set XDISTILL_DATA",
-        )
-
-
-def present_indices(root: PathLike, sequence: str) -> set[int]:
-    """Numbers of one sequence's frames that have an image; empty if its folder is missing."""
-    try:
-        names = os.listdir(as_path(root) / sequence / "data")
-    except FileNotFoundError:
-        return set()
-    return {int(match[1]) for name in names if (match := IMAGE_NAME.fullmatch(name))}
-
-
-def find_frames(
-    root: PathLike, *, drives: Sequence[str] | None, cameras: Sequence[Camera]
-) -> list[Frame]:
-    """Every frame on disk of the given drives and cameras, sorted.
-
-    Args:
-        root: KITTI raw root.
-        drives: Drives by full or by short unique name (``2011_09_26_drive_0013_sync``,
-            ``0013``); None takes every drive.
-        cameras: ``l``, ``r`` or both.
-
-    Raises:
-        KittiError: The root or a drive is missing, a short name matches several drives, or no
-            frame was found.
-    """
-    require_root(root)
-    folder = as_path(root)
-    known = _drives(folder)
-    chosen = known if drives is None else [_match(name, known, folder) for name in drives]
-    frames: list[Frame] = []
-    for drive in sorted(set(chosen)):
-        found = [
-            Frame(drive, index, camera)
-            for camera in set(cameras)
-            for index in present_indices(folder, f"{drive}/{CAMERAS[camera]}")
-        ]
-        if drives is not None and not found:
-            raise _no_frames(folder / drive, cameras)
-        frames += sorted(found)
-    if not frames:
-        raise _no_frames(folder, cameras)
-    return frames
-
-
-def _drives(root: Path) -> list[str]:
-    """Drives with a colour camera's folder, by full name."""
-    return sorted(
-        {
-            f"{folder.parent.parent.name}/{folder.parent.name}"
-            for camera in CAMERAS.values()
-            for folder in root.glob(f"*/*/{camera}")
-        }
-    )
-
-
-def _match(name: str, known: Sequence[str], root: Path) -> str:
-    """The one drive that a full or short name means."""
-    matches = [
-        drive
-        for drive in known
-        if name in (drive, drive.split("/")[1]) or f"_drive_{name}_" in drive
-    ]
-    if len(matches) == 1:
-        return matches[0]
-    raise KittiError(
-        f"drive {name!r} matches {shorten(matches)}" if matches else f"there is no drive {name!r}",
-        expected=f"one of {shorten(known)}" if known else "folders <date>/<drive>/image_02",
-        where=root.absolute(),
-        remedy="give the full name" if matches else "check the name, or download the drive",
-    )
-
-
-def _no_frames(folder: Path, cameras: Sequence[Camera]) -> KittiError:
-    folders = " or ".join(CAMERAS[camera] for camera in cameras)
-    return KittiError(
-        "the folder has no frames",
-        expected=f"images {folders}/data/0000000000.png (or .jpg)",
-        where=folder.absolute(),
-        remedy="check --data and --camera",
-    )
-
-
-def shorten(names: Sequence[str], *, limit: int = 8) -> str:
+def shorten(names: Sequence[str], *, limit: int = NAMED) -> str:
     """A list for a message: the first ``limit`` names and how many more there are."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def name_frames(frames: Sequence[Frame], *, limit: int = NAMED) -> str:
+    """Frames for a message, as ranges of numbers: the first ``limit``, and how many more frames.
+
+    ``2011_09_26/2011_09_26_drive_0013_sync l: 17, 33-35 and 52 more frames``.
+    """
+    runs = runs_of(frames)
+    named: dict[str, list[str]] = {}
+    for run in runs[:limit]:
+        first, last = run[0], run[-1]
+        numbers = f"{first.index}-{last.index}" if first != last else str(first.index)
+        named.setdefault(f"{first.drive} {first.camera}", []).append(numbers)
+    text = "; ".join(f"{sequence}: {', '.join(numbers)}" for sequence, numbers in named.items())
+    rest = sum(map(len, runs[limit:]))
+    return text + (f" and {rest} more frames" if rest else "")
+
+
+def runs_of(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Frames in order, in runs of consecutive numbers of one camera."""
+    runs: list[list[Frame]] = []
+    for frame in sorted(set(frames), key=lambda frame: (frame.sequence, frame.index)):
+        if runs and runs[-1][-1].neighbour(1) == frame:
+            runs[-1].append(frame)
+        else:
+            runs.append([frame])
+    return runs

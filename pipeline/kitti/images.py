@@ -13,10 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.manifests import png
-from xdistill.manifests.disk import PathLike, as_path, unwritable, write
+from xdistill.manifests.disk import (
+    PathLike,
+    as_path,
+    open_regular,
+    read_bytes,
+    reading_remedy,
+    unwritable,
+    write,
+)
 from xdistill.manifests.errors import OutputError
 from xdistill.pipeline.kitti.errors import ImageError
 
+DOWNLOAD = "download this file again"
 JPEG_START = b"\xff\xd8"
 JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 """A marker within entropy-coded data: stuffed zeros and restart markers belong to the data."""
@@ -34,9 +43,9 @@ def read_image(path: PathLike) -> NDArray[np.uint8]:
     """
     file = as_path(path)
     try:
-        data = file.read_bytes()
+        data = read_bytes(file)
     except OSError as error:
-        raise _error(file, f"cannot be read ({error.strerror})") from error
+        raise _unreadable(file, error) from error
     reason = _damage(data)
     if reason is not None:
         raise _error(file, reason)
@@ -105,7 +114,7 @@ def image_size(path: PathLike) -> tuple[int, int]:
     """
     found = as_path(path)
     try:
-        with found.open("rb") as file:
+        with os.fdopen(open_regular(found), "rb") as file:
             start = file.read(24)
             if start.startswith(png.SIGNATURE):
                 width, height = struct.unpack(">II", start[16:])
@@ -119,7 +128,7 @@ def image_size(path: PathLike) -> tuple[int, int]:
                         return height, width
                     file.seek(length - 2, 1)
     except OSError as error:
-        raise _error(found, f"cannot be read ({error.strerror})") from error
+        raise _unreadable(found, error) from error
     except struct.error:
         pass
     raise _error(found, "has no complete PNG or JPEG header")
@@ -187,10 +196,12 @@ def _has_jpeg_end(data: bytes) -> bool:
     return False
 
 
-def _error(path: Path, reason: str) -> ImageError:
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    remedy = reading_remedy(error, DOWNLOAD)
+    return _error(path, f"cannot be read ({error.strerror})", remedy=remedy)
+
+
+def _error(path: Path, reason: str, *, remedy: str = DOWNLOAD) -> ImageError:
     return ImageError(
-        f"{path.name} {reason}",
-        expected="a whole PNG or JPEG image",
-        where=path,
-        remedy="download this file again",
+        f"{path.name} {reason}", expected="a whole PNG or JPEG image", where=path, remedy=remedy
     )

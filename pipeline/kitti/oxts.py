@@ -1,5 +1,6 @@
 """Recorded poses (oxts): where the car was, and how a camera moved between two frames."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +12,11 @@ from xdistill.manifests.disk import PathLike, as_path, read_text
 from xdistill.pipeline.kitti.calibration import Transform, read_calibration
 from xdistill.pipeline.kitti.errors import PoseError
 from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.tree import names_in
 
 EARTH_RADIUS_M = 6378137.0
 """Equatorial radius of the Mercator projection in the KITTI development kit."""
+RECORD = re.compile(r"([0-9]{10})\.txt")
 FIELDS = 30
 """Numbers in one oxts record; the first six are the pose, the ninth the forward speed."""
 LIMITS = {
@@ -137,10 +140,10 @@ def _rotation(axis: int, angle: float) -> Float64[np.ndarray, "3 3"]:
 def _first_latitude(root: Path, drive: str) -> float:
     """Latitude, in degrees, of the drive's first record on disk."""
     folder = _folder(root, drive)
-    records = sorted(path.stem for path in folder.glob("*.txt") if path.stem.isdecimal())
+    records = [int(match[1]) for name in names_in(folder) if (match := RECORD.fullmatch(name))]
     if not records:
         raise _error(folder, drive, "the drive has no oxts records")
-    return float(read_record(root, drive, int(records[0]))[0])
+    return float(read_record(root, drive, min(records))[0])
 
 
 def _folder(root: PathLike, drive: str) -> Path:

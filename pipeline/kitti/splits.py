@@ -1,44 +1,41 @@
 """Split lists: which frames a command works on, by file or by published name."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from xdistill.manifests import environment, loader
-from xdistill.manifests.disk import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path, read_text, reading_remedy
 from xdistill.manifests.download import cache_folder, fetch
-from xdistill.pipeline.kitti.errors import MissingFrameError, SplitError
-from xdistill.pipeline.kitti.frames import (
-    CAMERAS,
-    EXAMPLE,
-    Frame,
-    find_frames,
-    present_indices,
-    require_root,
-    shorten,
-)
+from xdistill.manifests.progress import note
+from xdistill.pipeline.kitti.errors import SplitError
+from xdistill.pipeline.kitti.frames import CAMERAS, EXAMPLE, Frame
+from xdistill.pipeline.kitti.split_lines import Reading, read_line
+from xdistill.pipeline.kitti.tree import find_frames
 
 
 def read_split(path: PathLike) -> list[Frame]:
-    """Read a split file of the eigen_zhou form, one frame a line; blank lines are skipped.
+    """Read a split file, one frame a line; blank lines and comments (#) are skipped.
+
+    Lines in another form than ``date/drive 50 l`` are read where they can be read in one way only
+    (``split_lines``), and a note says how.
 
     Raises:
-        SplitError: The file is missing, not text or empty, or a line names no frame (its number
+        SplitError: The file is missing, no file or empty, or a line names no frame (its number
             is given).
+        TextError: It is not UTF-8.
     """
     file = as_path(path)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(file).split("\n")
+    except OSError as error:
         raise SplitError(
-            f"the split cannot be read ({error})",
+            f"the split cannot be read ({error.strerror})",
             expected="a text file with one frame a line",
             where=file,
-            remedy="check the path",
+            remedy=reading_remedy(error, "check the path"),
         ) from error
-    frames = [
-        _parse(line, number, file) for number, line in enumerate(lines, start=1) if line.strip()
-    ]
+    frames = _frames(lines, file)
     if not frames:
         raise SplitError(
             "the split is empty",
@@ -49,13 +46,32 @@ def read_split(path: PathLike) -> list[Frame]:
     return frames
 
 
-def _parse(line: str, number: int, path: Path) -> Frame:
+def _frames(lines: Sequence[str], file: Path) -> list[Frame]:
+    read = {
+        number: _read(line, number, file)
+        for number, line in enumerate(lines, start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    }
+    other = next((number for number, reading in read.items() if not reading.usual), None)
+    if other is not None:
+        line = lines[other - 1].strip()
+        note(f"note: {file.name}: line {other}, {line}, is read as {read[other].frame}")
+    assumed = sum(not reading.camera_named for reading in read.values())
+    if assumed:
+        note(
+            f"note: {file.name}: {assumed} of {len(read)} lines name no camera: "
+            "assumed is the left one (l)"
+        )
+    return [reading.frame for reading in read.values()]
+
+
+def _read(line: str, number: int, path: Path) -> Reading:
     try:
-        return Frame.parse(line)
+        return read_line(line)
     except SplitError as error:
         raise SplitError(
             f"line {number}: {error.headline}",
-            expected=f"date/drive, frame number, l or r: {EXAMPLE}",
+            expected=f"date/drive, frame number, l or r: {EXAMPLE}; or the path of an image",
             where=path,
             remedy="correct the line",
         ) from None
@@ -74,7 +90,8 @@ def resolve_split(name_or_path: str) -> Path:
     known = loader.names("splits")
     if name_or_path not in known:
         path = as_path(name_or_path)
-        if path.is_file():
+        # Whatever has the name: what is no file, or may not be read, says so when it is read.
+        if os.path.lexists(path):
             return path
         raise SplitError(
             f"there is no split {name_or_path!r}",
@@ -116,43 +133,3 @@ def list_frames(split: PathLike) -> list[Frame]:
     if path.is_dir():
         return find_frames(path, drives=None, cameras=list(CAMERAS))
     return load_split(str(path))
-
-
-def missing_frames(root: PathLike, frames: Iterable[Frame]) -> list[Frame]:
-    """The frames that have no image, in the order given.
-
-    Raises:
-        KittiError: The root is missing.
-    """
-    require_root(root)
-    present: dict[str, set[int]] = {}
-    missing = []
-    for frame in frames:
-        if frame.sequence not in present:
-            present[frame.sequence] = present_indices(root, frame.sequence)
-        if frame.index not in present[frame.sequence]:
-            missing.append(frame)
-    return missing
-
-
-def require_frames(root: PathLike, frames: Sequence[Frame]) -> None:
-    """Check that every frame has an image.
-
-    Raises:
-        KittiError: The root is missing.
-        MissingFrameError: Frames are missing: how many, of which drives.
-    """
-    missing = missing_frames(root, frames)
-    if missing:
-        raise MissingFrameError(
-            f"{len(missing)} of {len(frames)} frames have no image: {by_drive(missing)}",
-            expected="an image for every frame of the split",
-            where=as_path(root).absolute(),
-            remedy="download these drives, or give a split without them",
-        )
-
-
-def by_drive(frames: Iterable[Frame]) -> str:
-    """Drives with their number of frames, most first, for a message."""
-    counts = Counter(frame.drive for frame in frames)
-    return shorten([f"{drive} ({count})" for drive, count in counts.most_common()])

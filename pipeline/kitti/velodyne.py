@@ -1,16 +1,19 @@
 """LiDAR scans, and the sparse depth maps that they give in a camera."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from xdistill.manifests.disk import PathLike, as_path
+from xdistill.manifests.disk import PathLike, as_path, read_bytes, reading_remedy
 from xdistill.pipeline.kitti.calibration import Calibration, read_calibration
 from xdistill.pipeline.kitti.errors import ScanError
 from xdistill.pipeline.kitti.frames import Camera, Frame, as_frame
+from xdistill.pipeline.kitti.tree import names_in
 
+DOWNLOAD = "download this scan again"
 POINT_BYTES = 16
 """x, y, z, reflectance as little-endian float32."""
 
@@ -24,6 +27,18 @@ def scan_path(root: PathLike, frame: Frame) -> Path:
     return as_path(root) / frame.drive / "velodyne_points" / "data" / f"{frame.index:010d}.bin"
 
 
+def missing_scans(root: PathLike, frames: Sequence[Frame]) -> list[Frame]:
+    """The frames that have no velodyne scan, in the order given.
+
+    Raises:
+        KittiError: A folder of scans cannot be read.
+    """
+    folders = {scan_path(root, frame).parent for frame in frames}
+    present = {folder: set(names_in(folder)) for folder in folders}
+    paths = [(frame, scan_path(root, frame)) for frame in frames]
+    return [frame for frame, path in paths if path.name not in present[path.parent]]
+
+
 def read_scan(path: PathLike) -> Float32[np.ndarray, "points 4"]:
     """Points (N, 4): x forward, y left, z up in metres, and reflectance.
 
@@ -32,9 +47,10 @@ def read_scan(path: PathLike) -> Float32[np.ndarray, "points 4"]:
     """
     file = as_path(path)
     try:
-        data = file.read_bytes()
+        data = read_bytes(file)
     except OSError as error:
-        raise _error(file, f"the scan cannot be read ({error.strerror})") from error
+        remedy = reading_remedy(error, DOWNLOAD)
+        raise _error(file, f"the scan cannot be read ({error.strerror})", remedy) from error
     if not data or len(data) % POINT_BYTES:
         raise _error(file, f"the scan has {len(data)} bytes")
     return np.frombuffer(data, "<f4").reshape(-1, 4)
@@ -118,10 +134,10 @@ def lidar_depth(
     return depth_map(points, calibration, found.camera, size=size, depth=depth)
 
 
-def _error(path: Path, found: str) -> ScanError:
+def _error(path: Path, found: str, remedy: str = DOWNLOAD) -> ScanError:
     return ScanError(
         found,
         expected=f"a multiple of {POINT_BYTES} bytes: x, y, z, reflectance as float32",
         where=path,
-        remedy="download this scan again",
+        remedy=remedy,
     )

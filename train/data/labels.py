@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xdistill.grouping.classes import CONFIDENCE_LEVELS, IGNORE_INDEX
 from xdistill.grouping.scheme import Scheme, remap
 from xdistill.manifests.errors import XDistillError
-from xdistill.pipeline.kitti.frames import Frame, shorten
+from xdistill.pipeline.kitti.frames import Frame, name_frames
 from xdistill.pipeline.store import LabelReader, LabelStore
 
 CLASSES = "classes"
@@ -159,7 +159,7 @@ def _require_confidence(
     if absent:
         raise MissingLabelsError(
             f"{len(absent)} of {len(frames)} training frames have no confidence: "
-            + shorten([str(frame) for frame in absent], limit=3),
+            + name_frames(absent),
             expected="the teacher's confidence of every training frame, for min_confidence",
             where=store.path.absolute(),
             remedy=f"run: {segment} --confidence, with the teacher that made the labels",
@@ -180,8 +180,7 @@ def _missing_labels(
     # Another teacher than the store's would be refused.
     teacher = f" {store.teacher_flags}" if store.teacher_flags else ", with the store's own teacher"
     return MissingLabelsError(
-        f"{len(absent)} of {len(frames)} training frames have no labels: "
-        + shorten([str(frame) for frame in absent], limit=3),
+        f"{len(absent)} of {len(frames)} training frames have no labels: " + name_frames(absent),
         expected="the teacher's labels of every training frame",
         where=store.path.absolute(),
         remedy=f"run: {segment}{teacher}",

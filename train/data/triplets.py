@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdistill.pipeline.kitti.errors import MissingFrameError
-from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, find_frames, shorten
-from xdistill.pipeline.kitti.splits import load_split, missing_frames, require_frames
+from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, name_frames
+from xdistill.pipeline.kitti.splits import load_split
+from xdistill.pipeline.kitti.tree import find_frames, listing, missing_frames, require_frames
 
 OFFSETS = (-1, 1)
 """Source frames of a target frame: the previous and the next one (Monodepth2)."""
@@ -94,8 +95,8 @@ def _without_neighbours(root: Path, frames: Sequence[Frame]) -> list[Frame]:
 def _lonely(lonely: Sequence[Frame], frames: Sequence[Frame], root: Path) -> TripletError:
     return TripletError(
         f"{len(lonely)} of {len(frames)} frames have no previous or no next frame: "
-        + shorten([str(frame) for frame in lonely]),
+        + name_frames(lonely),
         expected="the frame before and the frame after on disk",
         where=root.absolute(),
-        remedy="remove these frames from the split, or fetch the whole drives",
+        remedy="remove these frames from the split, or fetch the whole drives" + listing(lonely),
     )

@@ -23,9 +23,15 @@ from xdistill.manifests.download import cache_folder
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import progress
 from xdistill.pipeline.kitti.calibration import calibration_sha256, read_calibration
-from xdistill.pipeline.kitti.frames import Frame, require_root
-from xdistill.pipeline.kitti.splits import by_drive
-from xdistill.pipeline.kitti.velodyne import DepthConvention, project_scan, read_scan, scan_path
+from xdistill.pipeline.kitti.frames import Frame, name_frames
+from xdistill.pipeline.kitti.tree import listing, require_root
+from xdistill.pipeline.kitti.velodyne import (
+    DepthConvention,
+    missing_scans,
+    project_scan,
+    read_scan,
+    scan_path,
+)
 from xdistill.train.evaluation.published_splits import frames_sha256
 
 FORMAT = b"xdistill ground truth 1"
@@ -127,14 +133,14 @@ def _write_depth(
 
 
 def _require_scans(root: Path, frames: Sequence[Frame]) -> None:
-    missing = [frame for frame in frames if not scan_path(root, frame).is_file()]
+    missing = missing_scans(root, frames)
     if missing:
         raise GroundTruthError(
-            f"{len(missing)} of {len(frames)} frames have no velodyne scan: {by_drive(missing)}",
+            f"{len(missing)} of {len(frames)} frames have no velodyne scan: {name_frames(missing)}",
             expected="velodyne_points/data/<10 digits>.bin for every frame of the split",
             where=root.absolute(),
             remedy="fetch velodyne_points of these drives, use a split without these frames, or "
-            "name a file with their depth with --ground-truth",
+            f"name a file with their depth with --ground-truth{listing(missing)}",
         )
 
 
@@ -241,7 +247,9 @@ def _disagreement(
         with _open(path) as file:
             lacking = [frame for frame in frames if frame.key not in file]
             if lacking:
-                return f"{len(lacking)} of {len(frames)} frames are not in it: {by_drive(lacking)}"
+                return (
+                    f"{len(lacking)} of {len(frames)} frames are not in it: {name_frames(lacking)}"
+                )
             changed = [
                 frame
                 for frame in frames
@@ -249,7 +257,7 @@ def _disagreement(
             ]
     except DAMAGE as error:
         raise _damaged(path, f"the file is not readable ({error})") from error
-    return f"the file was projected from other scans of {by_drive(changed)}" if changed else None
+    return f"the file was projected from other scans of {name_frames(changed)}" if changed else None
 
 
 def _differs(scan: Path, size: int, mtime_ns: int, crc32c: int) -> bool:

@@ -1,20 +1,11 @@
-"""Frames: names, places, and what is found on disk."""
-
-from pathlib import Path
+"""Frames: their names, and how messages name many of them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdistill.pipeline.kitti.frames import (
-    Camera,
-    Frame,
-    KittiError,
-    MissingFrameError,
-    SplitError,
-    find_frames,
-    image_path,
-)
+from xdistill.pipeline.kitti.errors import SplitError
+from xdistill.pipeline.kitti.frames import LAST_INDEX, Camera, Frame, name_frames
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"
 B = "2011_09_28/2011_09_28_drive_0001_sync"
@@ -30,7 +21,7 @@ def test_a_frame_names_its_places() -> None:
     assert frame.neighbour(-1) == Frame(A, 49, "r")
 
 
-@given(st.integers(0, 10**10 - 1), st.sampled_from(["l", "r"]), st.booleans())
+@given(st.integers(0, LAST_INDEX), st.sampled_from(["l", "r"]), st.booleans())
 def test_parse_inverts_str(index: int, camera: Camera, padded: bool) -> None:
     frame = Frame(A, index, camera)
     assert Frame.parse(f"{A} {index:010d} {camera}\n" if padded else str(frame)) == frame
@@ -52,6 +43,9 @@ def test_frames_sort_by_drive_then_number_then_camera() -> None:
         f"{A} -1 l",
         f"{A} 1.0 l",
         f"{A} 12345678901 l",
+        "2011_09_26/ .. 5 l",
+        "2011_09_26/.hidden 5 l",
+        "2011_09_26/a\\b 5 l",
         "drive_without_date 5 l",
         "../../etc 5 l",
         "/2011_09_26/drive 5 l",
@@ -62,68 +56,23 @@ def test_what_is_no_frame_is_refused(text: str) -> None:
         Frame.parse(text)
 
 
-def test_png_and_jpg_are_found_alike(root: Path) -> None:
-    assert image_path(root, Frame(A, 1, "r")) == root / A / "image_03/data/0000000001.png"
-    assert image_path(root, Frame(B, 0, "l")) == root / B / "image_02/data/0000000000.jpg"
+@pytest.mark.parametrize("drive", ["2011_09_26 (1)/drive 0001", "Straße/東京_01", "a,b/c;d"])
+def test_folders_are_named_as_people_name_them(drive: str) -> None:
+    frame = Frame(drive, 7, "r")
+    assert Frame.parse(str(frame)) == frame
+    assert Frame.parse(f"  {drive}\t0000000007   r\r\n") == frame
 
 
-def test_an_absent_image_is_named(root: Path) -> None:
-    with pytest.raises(MissingFrameError, match=f"frame {A} 2 l has no image"):
-        image_path(root, Frame(A, 2, "l"))
+def test_a_time_is_no_frame_number() -> None:
+    assert Frame.parse(f"{A} {LAST_INDEX} l").index == LAST_INDEX
+    for number in (LAST_INDEX + 1, 1317013360):
+        with pytest.raises(SplitError, match="has a number that is no frame's"):
+            Frame.parse(f"{A} {number} l")
 
 
-def test_everything_found_is_sorted_with_its_gaps(root: Path) -> None:
-    (root / A / "image_02" / "data" / "notes.txt").touch()
-    (root / A / "image_02" / "data" / "7.png").touch()
-    assert [str(frame) for frame in find_frames(root, drives=None, cameras=("r", "l"))] == [
-        f"{A} 0 l",
-        f"{A} 1 l",
-        f"{A} 1 r",
-        f"{A} 5 l",
-        f"{B} 0 l",
-        f"{C} 3 r",
-    ]
-
-
-@pytest.mark.parametrize("name", [A, "2011_09_26_drive_0001_sync"])
-def test_drives_by_full_name(root: Path, name: str) -> None:
-    frames = find_frames(root, drives=[name, name], cameras=("l",))
-    assert frames == [Frame(A, index, "l") for index in (0, 1, 5)]
-
-
-def test_drives_by_short_name_where_unique(root: Path) -> None:
-    assert find_frames(root, drives=["0037"], cameras=("r",)) == [Frame(C, 3, "r")]
-    with pytest.raises(KittiError, match=f"'0001' matches {A}, {B}"):
-        find_frames(root, drives=["0001"], cameras=("l",))
-
-
-def test_an_unknown_drive_lists_the_known(root: Path) -> None:
-    with pytest.raises(KittiError, match=f"no drive '9999'\n.*one of {A}"):
-        find_frames(root, drives=["9999"], cameras=("l",))
-
-
-def test_a_drive_without_that_camera_is_named(root: Path) -> None:
-    with pytest.raises(KittiError, match="no frames\n.*image_02.*\n.*0037"):
-        find_frames(root, drives=["0037", A], cameras=("l",))
-
-
-def test_a_missing_root_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        KittiError,
-        match="the KITTI raw folder does not exist\n(.*\n)*.*--data, or set XDISTILL_DATA",
-    ):
-        find_frames(tmp_path / "none", drives=None, cameras=("l",))
-
-
-def test_an_empty_root_says_so(tmp_path: Path) -> None:
-    with pytest.raises(KittiError, match="no frames"):
-        find_frames(tmp_path, drives=None, cameras=("l",))
-
-
-def test_real_frames(shared: Path) -> None:
-    left = find_frames(shared / "kitti", drives=None, cameras=("l",))
-    both = find_frames(shared / "kitti", drives=None, cameras=("l", "r"))
-    assert (len(left), len(both)) == (82, 92)
-    assert [f.index for f in find_frames(shared / "kitti", drives=["0013"], cameras=["l"])] == [
-        *range(72)
-    ]
+def test_few_frames_are_all_named_and_many_in_part() -> None:
+    frames = [Frame(A, index, "l") for index in (52, 33, 17, 34, 35)]
+    assert name_frames(frames) == f"{A} l: 17, 33-35, 52"
+    both = [*frames, Frame(A, 35, "r"), Frame(B, 0, "l"), Frame(B, 1, "l")]
+    assert name_frames(both) == f"{A} l: 17, 33-35, 52; {A} r: 35; {B} l: 0-1"
+    assert name_frames(both, limit=2) == f"{A} l: 17, 33-35 and 4 more frames"

@@ -6,18 +6,12 @@ from pathlib import Path
 import pytest
 
 from xdistill.manifests import loader
-from xdistill.manifests.disk import PathError
+from xdistill.manifests.disk import PathError, TextError
 from xdistill.manifests.errors import FetchError
-from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError, SplitError
-from xdistill.pipeline.kitti.frames import Frame, image_path
-from xdistill.pipeline.kitti.splits import (
-    list_frames,
-    load_split,
-    missing_frames,
-    read_split,
-    require_frames,
-    resolve_split,
-)
+from xdistill.pipeline.kitti.errors import SplitError
+from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.splits import list_frames, load_split, read_split, resolve_split
+from xdistill.pipeline.kitti.tree import image_path
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"
 B = "2011_09_28/2011_09_28_drive_0001_sync"
@@ -52,13 +46,37 @@ def test_a_malformed_line_is_named_by_number(tmp_path: Path) -> None:
         read_split(path)
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-def test_what_is_no_text_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(SplitError, match="the split cannot be read"):
+            load_split(str(path)) if path.exists() else read_split(path)
+    (tmp_path / "wide.txt").write_bytes(f"{A} 1 l\n".encode("utf-16"))
+    with pytest.raises(TextError, match="wide.txt is UTF-16(\n.*)*save the file as UTF-8"):
+        load_split(str(tmp_path / "wide.txt"))
+
+
+def test_bytes_that_editors_add_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "split.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(SplitError, match="cannot be read"):
-        read_split(path)
+    path.write_bytes(f"\ufeff# mine\r\n{A} 1 l\r\n  \r\n\t{B}\t0000000003\tr \r\n".encode())
+    assert read_split(path) == [Frame(A, 1, "l"), Frame(B, 3, "r")]
+
+
+def test_what_was_assumed_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "split.txt"
+    path.write_text(f"{A} 1 l\n{A} 0000000002.png\n{A} 3\n{A} 4 r\n")
+    assert [str(frame) for frame in read_split(path)] == [
+        f"{A} 1 l",
+        f"{A} 2 l",
+        f"{A} 3 l",
+        f"{A} 4 r",
+    ]
+    assert capsys.readouterr().err == (
+        f"note: split.txt: line 2, {A} 0000000002.png, is read as {A} 2 l\n"
+        "note: split.txt: 2 of 4 lines name no camera: assumed is the left one (l)\n"
+    )
+    path.write_text(f"{A} 1 l\n")
+    read_split(path)
+    assert capsys.readouterr().err == ""
 
 
 def test_an_unknown_name_lists_the_known() -> None:
@@ -81,19 +99,6 @@ def test_frames_of_a_split_file_and_of_a_folder(root: Path, tmp_path: Path) -> N
         image_path(root, 7)  # type: ignore[arg-type]
     with pytest.raises(PathError, match="7 is int, not a path"):
         list_frames(7)  # type: ignore[arg-type]
-
-
-def test_missing_frames_are_counted_by_drive(root: Path) -> None:
-    frames = [Frame(B, 0, "l"), Frame(B, 0, "r"), Frame(A, 2, "l"), Frame(A, 3, "l")]
-    assert missing_frames(root, frames) == frames[1:]
-    with pytest.raises(MissingFrameError, match=rf"3 of 4 frames .*: {A} \(2\), {B} \(1\)"):
-        require_frames(root, frames)
-    require_frames(root, frames[:1])
-
-
-def test_missing_frames_of_a_missing_root(tmp_path: Path) -> None:
-    with pytest.raises(KittiError, match="KITTI raw folder does not exist"):
-        missing_frames(tmp_path / "none", [Frame(A, 0, "l")])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

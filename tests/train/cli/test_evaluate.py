@@ -15,7 +15,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from xdistill.manifests import disk
-from xdistill.pipeline.kitti.frames import Frame, find_frames
+from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.tree import find_frames
 from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.train.checkpoint import FORMAT
 from xdistill.train.cli.evaluate import main
@@ -258,17 +259,17 @@ def test_a_cache_folder_that_cannot_be_written_is_reported(
     assert "XDISTILL_CACHE" in result.stderr and "--ground-truth" in result.stderr
 
 
-def test_frames_without_images_are_counted(run: Path) -> None:
+def test_frames_without_images_are_named(run: Path) -> None:
     (scanned_image := Path("kitti") / DRIVE / "image_02/data/0000000005.png").unlink()
     result = call("--run", run, "--split", "split.txt", "--device", "cpu", code=1)
-    assert f"1 of 3 frames have no image: {DRIVE} (1)" in result.stderr
+    assert f"1 of 3 frames have no image: {DRIVE} l: 5\n" in result.stderr
     assert not scanned_image.exists()
 
 
-def test_frames_without_scans_are_counted(predictions: Path) -> None:
+def test_frames_without_scans_are_named(predictions: Path) -> None:
     scan_path(Path("kitti"), FRAMES[0]).unlink()
     result = call("--predictions", predictions, "--split", "split.txt", code=1)
-    assert f"1 of 3 frames have no velodyne scan: {DRIVE} (1)" in result.stderr
+    assert f"1 of 3 frames have no velodyne scan: {DRIVE} l: 1\n" in result.stderr
 
 
 def test_a_truncated_image_ends_with_its_name_and_no_json(run: Path) -> None:

@@ -82,7 +82,7 @@ def test_missing_labels_are_counted_and_named_with_the_command(
         find_labels(path, FRAMES_WANTED, scheme=SCHEME, segment="xd-pipeline segment --drive 1")
     message = str(caught.value)
     assert "6 of 10 training frames have no labels" in message
-    assert f"{DRIVE} 3 l, {DRIVE} 4 l, {DRIVE} 6 l and 3 more" in message
+    assert f"{DRIVE} l: 3-4, 6-9" in message
     assert "run: xd-pipeline segment --drive 1, with the store's own teacher" in message
 
 

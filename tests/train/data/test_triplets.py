@@ -49,7 +49,7 @@ def test_a_split_frame_without_neighbour_is_an_error_that_names_it(
 ) -> None:
     with pytest.raises(TripletError) as caught:
         find_triplets(data, write_split(tmp_path / "s.txt", 3, index))
-    assert f"1 of 2 frames have no previous or no next frame: {DRIVE} {index} l" in str(
+    assert f"1 of 2 frames have no previous or no next frame: {DRIVE} l: {index}" in str(
         caught.value
     )
 

@@ -162,7 +162,8 @@ def test_without_its_scans_it_stands_on_its_own(root: Path, tmp_path: Path) -> N
 
 def test_a_file_of_other_frames_is_refused(root: Path, tmp_path: Path) -> None:
     path = prepare(root, FRAMES[:1], path=tmp_path / "mine.h5")
-    with pytest.raises(GroundTruthError, match=rf"2 of 3 frames are not in it: {DRIVES[1]} \(1\)"):
+    named = f"{DRIVES[0]} l: 7; {DRIVES[1]} r: 4"
+    with pytest.raises(GroundTruthError, match=f"2 of 3 frames are not in it: {named}"):
         prepare(root, path=path)
 
 
@@ -179,7 +180,7 @@ def test_a_file_of_other_scans_is_refused_and_kept(root: Path, tmp_path: Path) -
     kept = path.read_bytes()
     write_scan(root, FRAMES[0], seed=99, points=10)
     with pytest.raises(
-        GroundTruthError, match=rf"the file was projected from other scans of {DRIVES[0]} \(1\)"
+        GroundTruthError, match=rf"the file was projected from other scans of {DRIVES[0]} l: 0"
     ):
         prepare(root, path=path)
     assert path.read_bytes() == kept
@@ -195,12 +196,12 @@ def test_a_file_of_another_calibration_is_refused(root: Path, tmp_path: Path) ->
         prepare(root, path=path)
 
 
-def test_frames_without_a_scan_are_counted_by_drive(root: Path, private_cache: Path) -> None:
+def test_frames_without_a_scan_are_named(root: Path, private_cache: Path) -> None:
     frames = [*FRAMES, Frame(DRIVES[1], 5, "l"), Frame(DRIVES[0], 1, "l"), Frame(DRIVES[0], 2, "l")]
     with pytest.raises(GroundTruthError) as caught:
         prepare(root, frames)
     message = str(caught.value)
-    assert f"3 of 6 frames have no velodyne scan: {DRIVES[0]} (2), {DRIVES[1]} (1)" in message
+    assert f"3 of 6 frames have no velodyne scan: {DRIVES[0]} l: 1-2; {DRIVES[1]} l: 5" in message
     assert "fetch velodyne_points" in message and "--ground-truth" in message
     assert not list(private_cache.rglob("*.h5"))
 
