@@ -1,11 +1,13 @@
 """Find and read the TOML and TSV files of this package, or a user's own by path."""
 
 import csv
+import os
 import tomllib
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from xdistill.manifests.disk import TextError, as_path, read_text
@@ -30,13 +32,17 @@ def find(kind: str, name: str) -> Traversable:
     if "/" not in name and shipped.is_file():
         return shipped
     own = as_path(name)
-    if own.is_file():
+    # Whatever has the name: what is no file, or may not be read, says so when it is read.
+    if os.path.lexists(own) and not own.is_dir():
         return own
+    inside = sorted(path.name for path in own.glob("*.toml")) if own.is_dir() else []
     raise ManifestError(
-        f"there is no {kind.rstrip('s')} named {name!r}",
+        f"{name} is a folder" if inside else f"there is no {kind.rstrip('s')} named {name!r}",
         expected=f"one of {', '.join(names(kind))}, or the path of a TOML file",
         where=own.absolute() if own.suffix or "/" in name else None,
-        remedy="check the spelling, or give the path of your own file",
+        remedy=f"give {' or '.join(quote(str(own / one)) for one in inside[:3])}"
+        if inside
+        else "check the spelling, or give the path of your own file",
     )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from xdistill.manifests.disk import PathLike, as_path, read_bytes, read_text, reading_remedy
 from xdistill.pipeline.kitti.errors import CalibrationError
 from xdistill.pipeline.kitti.frames import Camera
+from xdistill.pipeline.kitti.layout import calibration_remedy
 
 Matrix = Float64[np.ndarray, "rows columns"]
 Transform = Float64[np.ndarray, "4 4"]
@@ -102,7 +103,7 @@ def _unreadable(path: Path, error: OSError) -> CalibrationError:
         f"the calibration cannot be read ({error.strerror})",
         expected=f"the file {path.name} of date {path.parent.name}",
         where=path,
-        remedy=reading_remedy(error, "download the date's calibration archive into this folder"),
+        remedy=reading_remedy(error, calibration_remedy(path)),
     )
 
 

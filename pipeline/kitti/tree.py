@@ -12,6 +12,7 @@ from pathlib import Path
 from xdistill.manifests.disk import PathLike, as_path, write
 from xdistill.manifests.download import cache_folder
 from xdistill.manifests.progress import note
+from xdistill.pipeline.kitti import layout
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError
 from xdistill.pipeline.kitti.frames import (
     CAMERAS,
@@ -73,15 +74,8 @@ def require_root(root: PathLike) -> None:
     folder = as_path(root)
     try:
         os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise KittiError(
-            "the KITTI raw folder does not exist"
-            if isinstance(error, FileNotFoundError)
-            else "the KITTI raw folder is a file",
-            expected="a folder with <date>/<drive>/image_02/data/0000000000.png",
-            where=folder.absolute(),
-            remedy="name it with --data, or set XDISTILL_DATA",
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise layout.missing_root(folder) from None
     except OSError as error:
         raise unreadable(folder, error) from error
 
@@ -156,10 +150,10 @@ def find_frames(
             for index in _found_indices(folder / drive / CAMERAS[camera] / "data")
         ]
         if drives is not None and not found:
-            raise _no_frames(folder / drive, cameras)
+            raise layout.no_frames(folder, cameras, drive=drive)
         frames += sorted(found)
     if not frames:
-        raise _no_frames(folder, cameras)
+        raise layout.no_frames(folder, cameras)
     return frames
 
 
@@ -222,21 +216,13 @@ def _match(name: str, known: Sequence[str], root: Path, closed: Sequence[KittiEr
         return matches[0]
     if not matches and closed:
         raise closed[0]
+    if not known:
+        raise layout.no_frames(root, list(CAMERAS))
     raise KittiError(
         f"drive {name!r} matches {shorten(matches)}" if matches else f"there is no drive {name!r}",
-        expected=f"one of {shorten(known)}" if known else "folders <date>/<drive>/image_02",
+        expected=f"one of {shorten(known)}",
         where=root.absolute(),
         remedy="give the full name" if matches else "check the name, or download the drive",
-    )
-
-
-def _no_frames(folder: Path, cameras: Sequence[Camera]) -> KittiError:
-    folders = " or ".join(CAMERAS[camera] for camera in cameras)
-    return KittiError(
-        "the folder has no frames",
-        expected=f"images {folders}/data/0000000000.png (or .jpg)",
-        where=folder.absolute(),
-        remedy="check --data and --camera",
     )
 
 
@@ -265,6 +251,8 @@ def require_frames(root: PathLike, frames: Sequence[Frame]) -> None:
         MissingFrameError: Frames are missing; they are named.
     """
     missing = missing_frames(root, frames)
+    if len(missing) == len(frames) and not layout.is_root(as_path(root)):
+        raise layout.no_frames(as_path(root), sorted({frame.camera for frame in missing}))
     if missing:
         raise MissingFrameError(
             f"{len(missing)} of {len(frames)} frames have no image: {name_frames(missing)}",

@@ -1,5 +1,6 @@
 """Shipped manifests by name, a user's own by path."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,18 @@ def test_toml_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_bytes(b"\xef\xbb\xbfa = 1\r\n")
     assert loader.load("recipes", str(own)) == {"a": 1}
+
+
+def test_a_folder_in_place_of_a_file_names_the_files_in_it(tmp_path: Path) -> None:
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "recipe.toml").touch()
+    with pytest.raises(ManifestError, match=f"give '{run / 'recipe.toml'}'"):
+        loader.load("recipes", str(run))
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own.toml")
+    with pytest.raises(ManifestError, match="it is a named pipe"):
+        loader.load("recipes", str(tmp_path / "own.toml"))

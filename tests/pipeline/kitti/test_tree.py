@@ -64,7 +64,9 @@ def test_an_unknown_drive_lists_the_known(root: Path) -> None:
 
 
 def test_a_drive_without_that_camera_is_named(root: Path) -> None:
-    with pytest.raises(KittiError, match="no frames\n.*image_02.*\n.*0037"):
+    with pytest.raises(
+        KittiError, match="no frames of this camera\n.*image_02.*\n.*0037(.*\n)*.*--camera r"
+    ):
         find_frames(root, drives=["0037", A], cameras=("l",))
 
 
