@@ -1,6 +1,7 @@
 """Grouping schemes, which map train ids to groups (Table 1, Cai et al. 2021)."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,7 +11,16 @@ from jaxtyping import Integer, UInt8
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests import loader
-from xdistill.manifests.errors import ManifestError
+from xdistill.manifests.errors import ManifestError, shown
+
+LONGEST_NAME = 40
+NAME = re.compile(rf"[\w-]{{1,{LONGEST_NAME}}}")
+RESERVED_ENDING = "_commit"
+"""Ending of the arrays in which the store records what is committed."""
+IGNORE_NAME = "ignore"
+"""What reports call the pixels of no group."""
+SCHEME_KEYS = ("name", "source", "group")
+GROUP_KEYS = ("id", "name", "colour", "train_ids")
 
 
 class SchemeError(ManifestError):
@@ -92,20 +102,9 @@ def load_scheme(name: str) -> Scheme:
 
     Raises:
         ManifestError: Not found or not TOML.
-        SchemeError: The table is not a grouping; the message names the offending id.
+        SchemeError: The table is not a grouping; the message names the offending key or id.
     """
-    content = loader.load("schemes", name)
-    try:
-        return _parse(content, where=name)
-    except SchemeError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise SchemeError(
-            f"the scheme cannot be read ({type(error).__name__}: {error})",
-            expected='name = "..." and [[group]] tables with id, name and train_ids',
-            where=name,
-            remedy="compare with manifests/schemes/4.toml",
-        ) from error
+    return _parse(loader.load("schemes", name), where=name)
 
 
 def remap(labels: Integer[np.ndarray, "*shape"], scheme: Scheme) -> UInt8[np.ndarray, "*shape"]:
@@ -133,7 +132,60 @@ def remap(labels: Integer[np.ndarray, "*shape"], scheme: Scheme) -> UInt8[np.nda
 
 
 def _parse(content: Mapping[str, Any], *, where: str) -> Scheme:
-    rows = sorted(content["group"], key=lambda row: int(row["id"]))
+    _known_keys(content, SCHEME_KEYS, where=where)
+    scheme_name = _name(content, where=where)
+    rows = content.get("group")
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise _malformed("the scheme has no groups", "[[group]] tables, one for each group", where)
+    rows = _in_order(rows, where=where)
+    groups = tuple(_group_name(row, where=where) for row in rows)
+    for group in groups:
+        if groups.count(group) > 1:
+            raise _malformed(f"two groups are named {group!r}", "a name for each group", where)
+    return Scheme(
+        name=scheme_name,
+        groups=groups,
+        table=_assign(rows, where=where),
+        colours=tuple(_colour(row, position, where) for position, row in enumerate(rows)),
+    )
+
+
+def _malformed(found: str, expected: str, where: str) -> SchemeError:
+    shipped = loader.find("schemes", "4")
+    return SchemeError(
+        found, expected=expected, where=where, remedy=f"compare with the shipped scheme, {shipped}"
+    )
+
+
+def _known_keys(table: Mapping[str, Any], known: Collection[str], *, where: str) -> None:
+    for key in table:
+        if key not in known:
+            found = f"the key {shown(key)} of the scheme is unknown"
+            raise _malformed(found, f"one of {', '.join(known)}", where)
+
+
+def _name(content: Mapping[str, Any], *, where: str) -> str:
+    name = content.get("name")
+    if type(name) is int:
+        name = str(name)
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name.endswith(RESERVED_ENDING):
+        raise _malformed(
+            f"the name {shown(name)} cannot be part of an array's name",
+            f"name = ..., at most {LONGEST_NAME} letters, digits, - and _, "
+            f"not ending in {RESERVED_ENDING}",
+            where,
+        )
+    return name
+
+
+def _in_order(rows: list[dict[str, Any]], *, where: str) -> list[dict[str, Any]]:
+    """The groups by their ids, which are 0, 1, 2, ..."""
+    for row in rows:
+        _known_keys(row, GROUP_KEYS, where=where)
+        if type(row.get("id")) is not int:
+            found = f"a group has the id {shown(row.get('id'))}"
+            raise _malformed(found, "id = 0, 1, 2, ... in each group", where)
+    rows = sorted(rows, key=lambda row: int(row["id"]))
     for position, row in enumerate(rows):
         if row["id"] != position:
             raise SchemeError(
@@ -142,19 +194,19 @@ def _parse(content: Mapping[str, Any], *, where: str) -> Scheme:
                 where=where,
                 remedy="number the groups from 0 without gaps or repeats",
             )
-    scheme_name = str(content["name"])
-    if not scheme_name.replace("-", "_").isidentifier() and not scheme_name.isdecimal():
-        raise SchemeError(
-            f"the name {scheme_name!r} cannot be part of an array's name",
-            expected="letters, digits, - and _",
-            where=where,
+    return rows
+
+
+def _group_name(row: Mapping[str, Any], *, where: str) -> str:
+    name = row.get("name")
+    printable = isinstance(name, str) and name.isprintable() and 0 < len(name) <= LONGEST_NAME
+    if not printable or name == IGNORE_NAME:
+        raise _malformed(
+            f"the name of group {row['id']} is {shown(name)}",
+            f"at most {LONGEST_NAME} characters of one line, not {IGNORE_NAME!r}",
+            where,
         )
-    return Scheme(
-        name=scheme_name,
-        groups=tuple(str(row["name"]) for row in rows),
-        table=_assign(rows, where=where),
-        colours=tuple(_colour(row, position) for position, row in enumerate(rows)),
-    )
+    return str(name)
 
 
 def _assign(rows: list[dict[str, Any]], *, where: str) -> tuple[int, ...]:
@@ -162,13 +214,17 @@ def _assign(rows: list[dict[str, Any]], *, where: str) -> tuple[int, ...]:
     names = cityscapes().names
     group_of: dict[int, int] = {}
     for row in rows:
-        for train_id in row["train_ids"]:
+        train_ids = row.get("train_ids")
+        if not isinstance(train_ids, list):
+            found = f"group id {row['id']} has the train_ids {shown(train_ids)}"
+            raise _malformed(found, "train_ids = [0, 1, ...] in each group", where)
+        for train_id in train_ids:
             if type(train_id) is not int or not 0 <= train_id < len(names):
                 raise SchemeError(
-                    f"group {row['id']} has {train_id!r}, which is not a train id",
+                    f"group {row['id']} has {shown(train_id)}, which is not a train id",
                     expected=f"train ids 0-{len(names) - 1}; {IGNORE_INDEX} is always ignore",
                     where=where,
-                    remedy=f"remove {train_id!r} from the group",
+                    remedy=f"remove {shown(train_id)} from the group",
                 )
             if train_id in group_of:
                 raise SchemeError(
@@ -187,10 +243,20 @@ def _assign(rows: list[dict[str, Any]], *, where: str) -> tuple[int, ...]:
                 where=where,
                 remedy="add it to a group",
             )
+    for row in rows:
+        if not row["train_ids"]:
+            raise _malformed(f"group id {row['id']} has no train id", "at least one", where)
     return tuple(group_of[train_id] for train_id in range(len(names)))
 
 
-def _colour(row: Mapping[str, Any], position: int) -> tuple[int, int, int]:
+def _colour(row: Mapping[str, Any], position: int, where: str) -> tuple[int, int, int]:
     """The group's colour; a user's table without one borrows a class colour."""
-    red, green, blue = row.get("colour", cityscapes().colours[position % 19])
-    return int(red), int(green), int(blue)
+    colour = row.get("colour", cityscapes().colours[position % 19])
+    if (
+        not isinstance(colour, list | tuple)
+        or len(colour) != 3
+        or not all(type(part) is int and 0 <= part <= 255 for part in colour)
+    ):
+        found = f"the colour of group {row['id']} is {shown(colour)}"
+        raise _malformed(found, "colour = [red, green, blue], each 0-255", where)
+    return colour[0], colour[1], colour[2]

@@ -1,5 +1,7 @@
 """The one base class of everything xdistill reports to its user."""
 
+LONGEST_SHOWN = 60
+
 
 class XDistillError(Exception):
     """A user's mistake or bad input, with what to do about it.
@@ -44,3 +46,9 @@ class OutputError(XDistillError, OSError):
 
 class FetchError(XDistillError, OSError):
     """A published file that could not be downloaded, or differs from the published one."""
+
+
+def shown(value: object) -> str:
+    """A user's value for a message, cut where it is long."""
+    text = "missing" if value is None else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."

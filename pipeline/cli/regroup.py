@@ -8,11 +8,17 @@ import click
 from xdistill.manifests.progress import progress
 from xdistill.pipeline.cli import console
 
+DEFAULT_SCHEME = "4"
+"""That of the recipes, so that a training on any other has to name it."""
+
 
 @click.command("regroup", cls=console.Command)
 @console.store_option
 @click.option(
-    "--scheme", default="4", show_default=True, help="4, 2, 19, or the path of your own TOML table."
+    "--scheme",
+    default=DEFAULT_SCHEME,
+    show_default=True,
+    help="4, 2, 19, or the path of your own TOML table.",
 )
 @click.option("--part", help="Share i/n of the shards, for job arrays.")
 @console.examples(
@@ -55,4 +61,5 @@ def regroup(store: Path, scheme: str, part: str | None) -> None:
         click.echo(f"this was part {part}; the next step waits for the other parts")
     else:
         place = shlex.quote(str(store))
-        click.echo(f"next: xd-pipeline info --store {place}, or xd-train --store {place}")
+        chosen = "" if scheme == DEFAULT_SCHEME else f" --set {shlex.quote(f'scheme={scheme}')}"
+        click.echo(f"next: xd-pipeline info --store {place}, or xd-train --store {place}{chosen}")

@@ -16,8 +16,9 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.grouping.scheme import Scheme, SchemeError, load_scheme, remap
+from xdistill.grouping.scheme import RESERVED_ENDING, Scheme, SchemeError, load_scheme, remap
 from xdistill.manifests.errors import ManifestError
+from xdistill.pipeline.store.format import COMMIT_SUFFIX
 
 # Table 1, Cai et al. 2021, written out by hand: train id -> group.
 TABLE_1 = (3, 3, 2, 2, 2, 0, 0, 0, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1)
@@ -52,6 +53,9 @@ def user_table(**groups: list[int]) -> str:
     return 'name = "mine"\n' + "\n".join(rows)
 
 
+ONE = user_table(a=list(range(19)))
+
+
 def test_a_users_own_table_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(user_table(even=list(range(0, 19, 2)), odd=list(range(1, 19, 2))))
@@ -65,7 +69,7 @@ def test_a_users_own_table_by_path(tmp_path: Path) -> None:
     [
         (user_table(a=list(range(18)), b=[]), "train id 18 (bicycle) is in no group"),
         (user_table(a=list(range(19)), b=[4]), "train id 4 (fence) is in groups 0 and 1"),
-        (user_table(a=list(range(19)), b=[]), "group id 1"),
+        (user_table(a=list(range(19)), b=[]), "group id 1 has no train id"),
         (user_table(a=list(range(20))), "group 0 has 19, which is not a train id"),
         (user_table(a=[*range(19), 255]), "group 0 has 255, which is not a train id"),
         (user_table(a=[*range(18), True]), "group 0 has True, which is not a train id"),
@@ -74,7 +78,40 @@ def test_a_users_own_table_by_path(tmp_path: Path) -> None:
             "group id 1 stands where 0 belongs",
         ),
         (user_table(a=list(range(19))).replace("mine", "a/b"), "name 'a/b'"),
-        ('name = "x"\n', "group"),
+        ('name = "x"\n', "the scheme has no groups"),
+        ('name = "x"\ngroup = 3\n', "the scheme has no groups"),
+        ('name = "x"\ngroup = []\n', "the scheme has no groups"),
+        ('name = "x"\ngroup = [1, 2]\n', "the scheme has no groups"),
+        ('name = "x"\n[group]\nid = 0\n', "the scheme has no groups"),
+        (ONE.replace("mine", "a" * 300), "the name 'aaaa"),
+        (ONE.replace('"mine"', '"a_commit"'), "the name 'a_commit' cannot be part"),
+        (ONE.replace('"mine"', "true"), "the name True"),
+        (ONE.replace('"mine"', "1.5"), "the name 1.5"),
+        (ONE.replace('"mine"', '"a\\nb"'), "the name 'a\\nb'"),
+        (ONE.removeprefix('name = "mine"'), "the name missing"),
+        ("colour = 3\n" + ONE, "the key 'colour' of the scheme is unknown"),
+        (ONE + "color = [1, 2, 3]\n", "the key 'color' of the scheme is unknown"),
+        (ONE.replace("id = 0", 'id = "0"'), "a group has the id '0'"),
+        (ONE.replace("id = 0", "id = 0.0"), "a group has the id 0.0"),
+        (ONE.replace("id = 0", "id = false"), "a group has the id False"),
+        (ONE.replace("id = 0", ""), "a group has the id missing"),
+        (ONE.replace("train_ids", "# "), "group id 0 has the train_ids missing"),
+        (ONE.replace("train_ids = ", "train_ids = 3 # "), "group id 0 has the train_ids 3"),
+        (ONE.replace("train_ids = ", 'train_ids = "0" # '), "group id 0 has the train_ids '0'"),
+        (ONE.replace("[0,", "[0.5,"), "group 0 has 0.5, which is not a train id"),
+        (ONE.replace("[0,", "[[0],"), "group 0 has [0], which is not a train id"),
+        (ONE.replace('"a"', "7"), "the name of group 0 is 7"),
+        (ONE.replace('"a"', '""'), "the name of group 0 is ''"),
+        (ONE.replace('"a"', '"ignore"'), "the name of group 0 is 'ignore'"),
+        (ONE.replace('"a"', f'"{"b" * 300}"'), "the name of group 0 is 'bbbb"),
+        (ONE.replace('name = "a"', ""), "the name of group 0 is missing"),
+        (user_table(a=[0], b=[1]).replace('"b"', '"a"'), "two groups are named 'a'"),
+        (ONE + "colour = [1, 2, 300]\n", "the colour of group 0 is [1, 2, 300]"),
+        (ONE + "colour = [1, 2]\n", "the colour of group 0 is [1, 2]"),
+        (ONE + f"colour = {[7] * 300}\n", "the colour of group 0 is [7, 7"),
+        (ONE + "colour = [1.0, 2, 3]\n", "the colour of group 0 is [1.0"),
+        (ONE + 'colour = "red"\n', "the colour of group 0 is 'red'"),
+        (ONE + "colour = [nan, 2, 3]\n", "the colour of group 0 is [nan"),
     ],
 )
 def test_a_broken_table_is_refused_with_the_id_named(tmp_path: Path, text: str, named: str) -> None:
@@ -83,7 +120,8 @@ def test_a_broken_table_is_refused_with_the_id_named(tmp_path: Path, text: str, 
     with pytest.raises(SchemeError) as caught:
         load_scheme(str(path))
     assert named in str(caught.value)
-    assert "expected" in str(caught.value)
+    assert "expected" in str(caught.value) and str(path) in str(caught.value)
+    assert max(map(len, str(caught.value).splitlines())) < 200
 
 
 def test_an_unknown_scheme_lists_the_known_ones() -> None:
@@ -141,6 +179,10 @@ def test_real_labels(shared: Path, scheme: Scheme) -> None:
 def test_other_types_are_refused() -> None:
     with pytest.raises(TypeError, match="int64"):
         remap(np.zeros((2, 2), np.int64), OWN)  # type: ignore[arg-type]
+
+
+def test_the_reserved_ending_is_the_stores() -> None:
+    assert RESERVED_ENDING == COMMIT_SUFFIX
 
 
 def test_grouping_does_not_import_torch() -> None:

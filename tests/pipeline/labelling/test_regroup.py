@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import zarr
 from click.testing import CliRunner, Result
 from kitti_tree import DRIVE_A, Tree
 
-from xdistill.grouping.scheme import load_scheme
+from xdistill.grouping.scheme import Scheme, load_scheme
 from xdistill.pipeline.cli.regroup import regroup
 from xdistill.pipeline.cli.segment import segment
 from xdistill.pipeline.store import LabelStore
+from xdistill.train.cli.train import DEFAULT_RECIPE
+from xdistill.train.recipe.file import load_recipe
 
 SEQUENCE = f"{DRIVE_A}/image_02"
 
@@ -45,17 +48,25 @@ def run(store: Path, scheme: str, *more: str) -> Result:
     return CliRunner().invoke(regroup, ["--store", str(store), "--scheme", scheme, *more])
 
 
+def trained_on(output: str) -> Scheme:
+    """The scheme of a training that is started as the last line says."""
+    words = shlex.split(output.splitlines()[-1])
+    changes = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+    return load_scheme(load_recipe(DEFAULT_RECIPE, overrides=changes).scheme)
+
+
 @pytest.mark.parametrize("name", ["4", "2", "19", "own"])
 def test_groups_equal_a_loop_over_the_table(
     tree: Tree, store: Path, tmp_path: Path, name: str
 ) -> None:
     if name == "own":
-        name = str(tmp_path / "own.toml")
+        name = str(tmp_path / "my own.toml")
         Path(name).write_text(own_table(10))
     scheme = load_scheme(name)
     result = run(store, name)
     assert result.exit_code == 0, result.output
     assert f"wrote {scheme.array} for 72 frames" in result.stdout
+    assert trained_on(result.stdout) == scheme
     groups = zarr.open_group(store, mode="r")[f"{SEQUENCE}/{scheme.array}"]
     assert isinstance(groups, zarr.Array)
     for index in (0, 6, 69):
