@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,10 +95,10 @@ class Command(Program):
     def invoke(self, ctx: click.Context) -> Any:
         _require_current_folder()
         _keep_inputs(ctx)
-        assumed = list(_assumptions(ctx, without=self.unused(ctx)))
-        if assumed:
-            click.echo("assumed: " + ", ".join(assumed), err=True)
         with _mistakes():
+            assumed = list(_assumptions(ctx, without=self.unused(ctx)))
+            if assumed:
+                click.echo("assumed: " + ", ".join(assumed), err=True)
             return super().invoke(ctx)
 
     def unused(self, ctx: click.Context) -> Collection[str]:
@@ -320,6 +321,21 @@ def store_option(function: Function) -> Function:
         show_default=True,
         help="Label store.",
     )(function)
+
+
+def choices(title: str, names: Iterable[str]) -> Callable[[Function], Function]:
+    """Append the names that an option takes to a command's help."""
+
+    def decorate(function: Function) -> Function:
+        listed = textwrap.fill(
+            ", ".join(names), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
+        # Decorators run upwards: what stands above the examples in the code does so in the help.
+        summary, mark, below = inspect.cleandoc(function.__doc__ or "").partition("\n\n\b\n")
+        function.__doc__ = f"{summary}\n\n\b\n{title}:\n{listed}\n{mark}{below}"
+        return function
+
+    return decorate
 
 
 def examples(*lines: str) -> Callable[[Function], Function]:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from xdistill.manifests import loader
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
@@ -60,7 +61,15 @@ def teacher_settings(function: Function) -> Function:
     return function
 
 
-@click.command("segment", cls=console.Command)
+class SegmentCommand(console.Command):
+    """A split names its own cameras; a plan needs no teacher."""
+
+    def unused(self, ctx: click.Context) -> Collection[str]:
+        names = ["camera"] if ctx.params["split"] else []
+        return names + (["teacher", "batch_size"] if ctx.params["only_plan"] else [])
+
+
+@click.command("segment", cls=SegmentCommand)
 @console.data_option
 @console.store_option
 @teacher_option
@@ -84,6 +93,8 @@ def teacher_settings(function: Function) -> Function:
 @click.option("--plan", "only_plan", is_flag=True, help="Print the plan and stop.")
 @click.option("--dask-workers", type=click.IntRange(min=1), help="Run on N local processes.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")
+@console.choices("Splits", loader.names("splits"))
+@console.choices("Teachers", loader.names("teachers"))
 @console.examples(
     "xd-pipeline segment --data kitti --teacher ocrnet-hr48 --device cuda",
     "xd-pipeline segment --teacher png:my_labels --ids label --drive 2011_09_26_drive_0013_sync",

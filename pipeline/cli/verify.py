@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from xdistill.teachers.choice.spec import TeacherSpec
 
 
-@click.command("verify", cls=console.Command)
+class VerifyCommand(console.Command):
+    """Only a repair labels frames."""
+
+    def unused(self, ctx: click.Context) -> Collection[str]:
+        return () if ctx.params["repair"] else ("data", "teacher")
+
+
+@click.command("verify", cls=VerifyCommand)
 @console.data_option
 @console.store_option
 @click.option("--repair", is_flag=True, help="Redo what is damaged, and nothing else.")

@@ -1,12 +1,13 @@
 """The whole flow on a rendered street: check, run the stages, write report.json and report.html."""
 
 import json
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from xdistill.manifests import disk, loader
-from xdistill.pipeline.demo.runner import run_stages
+from xdistill.pipeline.demo.runner import BEGUN, DONE, run_stages
 from xdistill.pipeline.demo.stages import BASELINE, DemoSettings, stages
 from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.demo.summary import summarise
@@ -15,6 +16,8 @@ from xdistill.teachers.choice.spec import TeacherSpec
 from xdistill.train.recipe.file import load_recipe
 
 REPORT, NUMBERS = "report.html", "report.json"
+RECORD = "demo.json"
+"""Tells a folder of ours from any other; the first file that is written."""
 PACKAGES = ("numba", "jinja2", "matplotlib")
 """Of the extra ``street``: for the street itself and for the page."""
 
@@ -36,7 +39,7 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
         KeyboardInterrupt: Stopped; the next call resumes.
     """
     check(settings)
-    _make_folder(settings.out)
+    _claim(settings.out)
     plan = stages(settings)
     seconds = run_stages(plan, settings.out)
     summary = summarise(settings, plan, seconds)
@@ -51,15 +54,40 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
     return summary
 
 
-def _make_folder(out: Path) -> None:
+def _claim(out: Path) -> None:
+    """Make the folder, or find it to be that of a demo.
+
+    Raises:
+        DemoError: It holds something else, or cannot be written.
+    """
     try:
-        (out / "scores").mkdir(parents=True, exist_ok=True)
+        if out.exists() and not _ours(out):
+            raise DemoError(
+                f"{out} holds something other than a demo",
+                expected="a folder, new or empty, or that of a demo to resume",
+                where=out.absolute(),
+                remedy="give another folder with --out",
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        disk.write(out / RECORD, [json.dumps({"version": version("xdistill")}).encode() + b"\n"])
+        (out / "scores").mkdir(exist_ok=True)
     except OSError as error:
         raise DemoError(
             f"the folder is not writable ({error.strerror})",
             where=out.absolute(),
             remedy="give another folder with --out",
         ) from error
+
+
+def _ours(out: Path) -> bool:
+    """Whether a folder is empty, but for hidden files, or a demo's.
+
+    One that an earlier version began has no record of its own, but records of its stages.
+    """
+    if not out.is_dir():
+        return False
+    marks = (out / RECORD).is_file(), (out / DONE).is_dir(), (out / BEGUN).is_dir()
+    return any(marks) or all(entry.name.startswith(".") for entry in out.iterdir())
 
 
 def recipe_steps(recipe: str) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xdistill.manifests import disk
+from xdistill.manifests import disk, loader
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
 
@@ -49,6 +49,7 @@ Item = TypeVar("Item")
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="Where to predict.  [cuda if available]"
 )
+@console.choices("Splits", loader.names("splits"))
 @console.examples(
     "xd-eval --run runs/xdistill-rn50-1 --data kitti --json metrics.json",
     "xd-eval --predictions disps.npy --split kitti-eigen-test",

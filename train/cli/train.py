@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from xdistill.manifests import loader
 from xdistill.manifests.progress import note
 from xdistill.pipeline.cli import console
 
@@ -23,13 +24,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainCommand(console.Command):
-    """Options that are not typed come from the record of a resumed run."""
+    """Options that are not typed come from the record of a resumed run; a recipe uses its own."""
 
     def unused(self, ctx: click.Context) -> Collection[str]:
-        if not ctx.params["resume"]:
-            return ()
-        parts = [("recipe",), *_SOURCES.values()]
-        return [name for names in parts if not _typed(*names) for name in names]
+        if ctx.params["resume"]:
+            parts = [("recipe",), *_SOURCES.values()]
+            return [name for names in parts if not _typed(*names) for name in names]
+        from xdistill.train.recipe.file import load_recipe
+
+        recipe = load_recipe(ctx.params["recipe"], overrides=ctx.params["overrides"])
+        store = ["store"] if recipe.distillation == "none" else []
+        return store + ([] if _selection(ctx.params).takes_camera else ["camera"])
 
 
 @click.command("train", cls=TrainCommand)
@@ -69,6 +74,10 @@ class TrainCommand(console.Command):
     type=click.Choice(["cpu", "cuda"]),
     help="Where to train.  [cuda if available]",
 )
+@console.choices(
+    "Recipes, whose keys --set changes (docs/recipes.md has every key)", loader.names("recipes")
+)
+@console.choices("Splits", loader.names("splits"))
 @console.examples(
     "xd-train --recipe xdistill-rn18 --data kitti --store labels.zarr",
     "xd-train --recipe monodepth2-rn18 --drive 2011_09_26_drive_0013_sync --steps 60",

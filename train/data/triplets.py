@@ -32,9 +32,14 @@ class Selection:
     """``l``, ``r`` or ``both``; a split names its own cameras."""
 
     @property
+    def takes_camera(self) -> bool:
+        """Whether the camera is chosen here, rather than by the lines of a split."""
+        return self.split in (None, EVERYTHING)
+
+    @property
     def options(self) -> str:
         """The selection as options of xd-pipeline segment."""
-        if self.split and self.split != EVERYTHING:
+        if not self.takes_camera:
             return f" --split {self.split}"
         drives = "".join(f" --drive {drive}" for drive in self.drives)
         return drives + (f" --camera {self.camera}" if self.camera != "l" else "")

@@ -88,6 +88,39 @@ def test_nonsense_is_refused_before_anything_is_made(
     assert not settings.out.exists()
 
 
+def stopped(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "scores/mine.json", "street/2011_09_26/x.png"])
+def test_a_folder_of_something_else_is_refused_and_stays(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "run_stages", stopped)
+    settings = replace(SETTINGS, out=tmp_path / "mine")
+    (settings.out / name).parent.mkdir(parents=True)
+    (settings.out / name).write_text("mine")
+    with pytest.raises(DemoError, match="mine holds something other than a demo"):
+        run_demo(settings)
+    assert [p for p in settings.out.rglob("*") if p.is_file()] == [settings.out / name]
+    with pytest.raises(DemoError, match="holds something other than a demo"):
+        run_demo(replace(settings, out=settings.out / name))
+
+
+def test_a_demo_that_was_begun_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "run_stages", stopped)
+    for name, mark in (("new", None), ("hidden", ".DS_Store"), ("earlier", "done")):
+        settings = replace(SETTINGS, out=tmp_path / name)
+        if mark is not None:
+            (settings.out / mark).mkdir(parents=True)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                run_demo(settings)
+        (settings.out / "notes.txt").write_text("mine")
+        with pytest.raises(KeyboardInterrupt):
+            run_demo(settings)
+
+
 @pytest.mark.parametrize(
     "teacher", ["street", "street,own.pth", "png:x", "mmseg:a.py,b.pth", "hf:a/b", "a.b:c"]
 )
