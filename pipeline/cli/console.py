@@ -19,8 +19,8 @@ from click.core import ParameterSource
 from xdistill.manifests import disk, environment
 from xdistill.manifests.errors import ManifestError, XDistillError
 from xdistill.manifests.loader import read_toml
+from xdistill.manifests.progress import CUT_SHORT, ResultsError, standard_streams
 from xdistill.pipeline.cli import COMMANDS, PROGRAMS
-from xdistill.pipeline.cli.streams import CUT_SHORT, ResultsError, standard_streams
 
 DEFAULTS_FILE = Path("xdistill.toml")
 TABLES = (*COMMANDS, "check", "train", "eval")

@@ -171,7 +171,7 @@ def test_a_file_name_is_printed_in_its_own_bytes(tmp_path: Path, lead: Callable[
 
 WRITING = """
 import click, os, sys
-from xdistill.pipeline.cli.streams import standard_streams
+from xdistill.manifests.progress import standard_streams
 
 with standard_streams(), open("file", "w") as file:
     click.echo("a result")
