@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from xdistill.manifests import loader
 from xdistill.manifests.progress import note, progress
@@ -74,7 +76,11 @@ class SegmentCommand(console.Command):
 @console.store_option
 @teacher_option
 @teacher_settings
-@click.option("--split", help="Split file or name: label its frames only.")
+@click.option(
+    "--split",
+    help="Split file or name: label its frames only; 'all' takes every frame found.  "
+    "[kitti-eigen-zhou-train where all of its drives are there]",
+)
 @click.option("--drive", "drives", multiple=True, help="Drive to label; may be repeated.")
 @click.option(
     "--camera",
@@ -119,6 +125,7 @@ def segment(
     Frames that cannot be read are listed at the end (exit status 1) and retried by the next run.
     """
     from xdistill.pipeline.labelling.plan import make_plan, open_existing, select_part
+    from xdistill.pipeline.labelling.rate import recall, time_text
     from xdistill.pipeline.labelling.segment import Labelling
     from xdistill.pipeline.labelling.shards import Outcome
 
@@ -131,6 +138,7 @@ def segment(
     share = replace(plan, tasks=select_part(plan.tasks, part))
     click.echo(_plan_text(share, part))
     if only_plan and share.tasks:
+        click.echo(f"time       {time_text(share.pending, recall(spec))}")
         click.echo(f"next: the same command without --plan writes them to {store}")
         return
     labelling = Labelling(
@@ -186,12 +194,15 @@ def _requested(
     data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
 ) -> "list[Frame]":
     """The frames of a split, of the named drives, or everything found."""
-    from xdistill.pipeline.kitti.splits import load_split
+    from xdistill.pipeline.kitti.splits import EVERYTHING, assumed_split, load_split
     from xdistill.pipeline.kitti.tree import find_frames, require_frames
 
     if split and drives:
         raise click.UsageError("--split and --drive are mutually exclusive")
-    if split:
+    source = click.get_current_context().get_parameter_source("camera")
+    if not (split or drives) and source is ParameterSource.DEFAULT:
+        split = assumed_split(data)
+    if split and split != EVERYTHING:
         frames = load_split(split)
         require_frames(data, frames)
         return frames
@@ -203,7 +214,10 @@ def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) ->
     teacher = labelling.load_teacher()
     if not labelling.tasks:
         return
+    from xdistill.pipeline.labelling.rate import remember
+
     store = labelling.open_store(teacher)
+    start = time.perf_counter()
     with progress(total=labelling.frames, unit="frame") as bar, _interruptible(outcome):
         if at:
             from xdistill.pipeline.labelling.cluster import connect, label_on
@@ -211,7 +225,11 @@ def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) ->
             with connect(at) as client:
                 label_on(client, labelling, outcome=outcome, advance=bar.update)
         else:
-            labelling.label(store, teacher, outcome=outcome, advance=bar.update)
+            try:
+                labelling.label(store, teacher, outcome=outcome, advance=bar.update)
+            finally:
+                seconds = time.perf_counter() - start
+                remember(labelling.teacher, frames=outcome.labelled, seconds=seconds)
 
 
 @contextmanager

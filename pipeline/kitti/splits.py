@@ -11,7 +11,12 @@ from xdistill.manifests.progress import note
 from xdistill.pipeline.kitti.errors import SplitError
 from xdistill.pipeline.kitti.frames import CAMERAS, EXAMPLE, Frame
 from xdistill.pipeline.kitti.split_lines import Reading, read_line
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.tree import drives_in, find_frames
+
+TRAINING_SPLIT = "kitti-eigen-zhou-train"
+"""What xd-train trains on unless told otherwise: the published set-up."""
+EVERYTHING = "all"
+"""Given as split: every frame found."""
 
 
 def read_split(path: PathLike) -> list[Frame]:
@@ -133,3 +138,28 @@ def list_frames(split: PathLike) -> list[Frame]:
     if path.is_dir():
         return find_frames(path, drives=None, cameras=list(CAMERAS))
     return load_split(str(path))
+
+
+def assumed_split(root: PathLike) -> str | None:
+    """The training split, where the folder has all of its drives; None takes every frame found.
+
+    A bare ``segment`` then labels exactly what a bare ``xd-train`` asks for.
+    """
+    wanted = {
+        f"{date}/{date}_drive_{number}_sync"
+        for date, numbers in loader.load("splits", TRAINING_SPLIT)["drive_numbers"].items()
+        for number in numbers
+    }
+    found = wanted.intersection(drives_in(root))
+    if found == wanted:
+        note(
+            f"assumed: --split {TRAINING_SPLIT}, all of whose drives are here; "
+            f"--split {EVERYTHING} takes every frame found"
+        )
+        return TRAINING_SPLIT
+    if found:
+        note(
+            f"note: of the {len(wanted)} drives of {TRAINING_SPLIT}, on which xd-train trains by "
+            f"default, {len(found)} are here: give xd-train a --split or --drive too"
+        )
+    return None

@@ -157,6 +157,16 @@ def find_frames(
     return frames
 
 
+def drives_in(root: PathLike) -> list[str]:
+    """Drives with a colour camera's folder, by full name.
+
+    Raises:
+        KittiError: The root is missing or cannot be read.
+    """
+    require_root(root)
+    return _drives(as_path(root))[0]
+
+
 def _found_indices(folder: Path) -> set[int]:
     """Numbers of the frames in a folder of images; what looks like an image but is none is noted.
 

@@ -14,12 +14,12 @@ from click.core import ParameterSource
 from xdistill.manifests import loader
 from xdistill.manifests.progress import note
 from xdistill.pipeline.cli import console
+from xdistill.pipeline.kitti.splits import TRAINING_SPLIT
 
 if TYPE_CHECKING:
     from xdistill.train.data.triplets import Selection
 
 DEFAULT_RECIPE = "xdistill-rn50"
-DEFAULT_SPLIT = "kitti-eigen-zhou-train"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,7 +48,7 @@ class TrainCommand(console.Command):
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key.")
 @click.option(
-    "--split", help=f"Split file or name; 'all' takes every frame found.  [{DEFAULT_SPLIT}]"
+    "--split", help=f"Split file or name; 'all' takes every frame found.  [{TRAINING_SPLIT}]"
 )
 @click.option("--drive", "drives", multiple=True, help="Drive instead of a split; may be repeated.")
 @click.option(
@@ -172,7 +172,7 @@ def _selection(options: dict[str, Any]) -> "Selection":
         raise click.UsageError("--split and --drive are mutually exclusive")
     if options["drives"] and not _typed("split"):
         return Selection(split=None, drives=options["drives"], camera=options["camera"])
-    return Selection(split=options["split"] or DEFAULT_SPLIT, camera=options["camera"])
+    return Selection(split=options["split"] or TRAINING_SPLIT, camera=options["camera"])
 
 
 class StopRequest:

@@ -1,19 +1,18 @@
 """Target frames of a training: those with both source frames on disk."""
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xdistill.pipeline.kitti.errors import MissingFrameError
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, name_frames
-from xdistill.pipeline.kitti.splits import load_split
+from xdistill.pipeline.kitti.splits import EVERYTHING, load_split
 from xdistill.pipeline.kitti.tree import find_frames, listing, missing_frames, require_frames
 
 OFFSETS = (-1, 1)
 """Source frames of a target frame: the previous and the next one (Monodepth2)."""
-EVERYTHING = "all"
-"""Given as split: every frame found."""
 
 
 class TripletError(MissingFrameError):
@@ -39,10 +38,11 @@ class Selection:
     @property
     def options(self) -> str:
         """The selection as options of xd-pipeline segment."""
-        if not self.takes_camera:
-            return f" --split {self.split}"
-        drives = "".join(f" --drive {drive}" for drive in self.drives)
-        return drives + (f" --camera {self.camera}" if self.camera != "l" else "")
+        words = ["--split", self.split] if self.split else []
+        words += [word for drive in self.drives for word in ("--drive", drive)]
+        if self.takes_camera and self.camera != "l":
+            words += ["--camera", self.camera]
+        return f" {shlex.join(words)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,13 @@ from xdistill.manifests.disk import PathError, TextError
 from xdistill.manifests.errors import FetchError
 from xdistill.pipeline.kitti.errors import SplitError
 from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.splits import list_frames, load_split, read_split, resolve_split
+from xdistill.pipeline.kitti.splits import (
+    TRAINING_SPLIT,
+    list_frames,
+    load_split,
+    read_split,
+    resolve_split,
+)
 from xdistill.pipeline.kitti.tree import image_path
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"
@@ -111,6 +117,15 @@ def test_published_splits_are_what_the_manifests_say(
     assert resolve_split(name) == shared / "splits" / manifest["file"]
     assert len(frames) == manifest["count"] == PUBLISHED[name][0]
     assert len({frame.drive for frame in frames}) == manifest["drives"] == PUBLISHED[name][1]
+
+
+def test_the_training_splits_drives_are_those_of_its_list(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDISTILL_SPLITS", str(shared / "splits"))
+    numbers = loader.load("splits", TRAINING_SPLIT)["drive_numbers"]
+    named = {f"{date}/{date}_drive_{one}_sync" for date in numbers for one in numbers[date]}
+    assert named == {frame.drive for frame in load_split(TRAINING_SPLIT)}
 
 
 def test_every_split_manifest_is_tested() -> None:

@@ -77,6 +77,7 @@ def test_frames_that_all_stand_alone(tmp_path: Path) -> None:
 
 def test_selection_as_options_of_segment() -> None:
     assert Selection(split="my.txt").options == " --split my.txt"
-    assert Selection(split="all").options == ""
+    assert Selection(split="my split.txt").options == " --split 'my split.txt'"
+    assert Selection(split="all").options == " --split all"
     drives = Selection(split=None, drives=("0001", "0002"), camera="both")
     assert drives.options == " --drive 0001 --drive 0002 --camera both"
