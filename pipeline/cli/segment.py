@@ -16,6 +16,7 @@ from xdistill.manifests import loader
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
+from xdistill.pipeline.kitti.splits import EVERYTHING, TRAINING_SPLIT
 from xdistill.teachers.choice.spec import TeacherSpec
 from xdistill.teachers.protocol import ENGINES, Ids, TeacherSettings
 
@@ -64,11 +65,11 @@ def teacher_settings(function: Function) -> Function:
 
 
 class SegmentCommand(console.Command):
-    """A split names its own cameras; a plan needs no teacher."""
+    """A split names its own cameras; of the teacher, a plan needs the rate alone."""
 
     def unused(self, ctx: click.Context) -> Collection[str]:
-        names = ["camera"] if ctx.params["split"] else []
-        return names + (["teacher", "batch_size"] if ctx.params["only_plan"] else [])
+        names = [] if ctx.params["split"] in (None, EVERYTHING) else ["camera"]
+        return names + (["batch_size"] if ctx.params["only_plan"] else [])
 
 
 @click.command("segment", cls=SegmentCommand)
@@ -79,7 +80,7 @@ class SegmentCommand(console.Command):
 @click.option(
     "--split",
     help="Split file or name: label its frames only; 'all' takes every frame found.  "
-    "[kitti-eigen-zhou-train where all of its drives are there]",
+    f"[{TRAINING_SPLIT} where all of its drives are there]",
 )
 @click.option("--drive", "drives", multiple=True, help="Drive to label; may be repeated.")
 @click.option(
@@ -194,7 +195,7 @@ def _requested(
     data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
 ) -> "list[Frame]":
     """The frames of a split, of the named drives, or everything found."""
-    from xdistill.pipeline.kitti.splits import EVERYTHING, assumed_split, load_split
+    from xdistill.pipeline.kitti.splits import assumed_split, load_split
     from xdistill.pipeline.kitti.tree import find_frames, require_frames
 
     if split and drives:

@@ -33,8 +33,8 @@ def assumed(line: str) -> Collection[str]:
     [
         ("xd-pipeline segment", "--data --store --teacher --camera --batch-size"),
         ("xd-pipeline segment --split s.txt", "--data --store --teacher --batch-size"),
-        ("xd-pipeline segment --split s.txt --plan", "--data --store"),
-        ("xd-pipeline segment --plan", "--data --store --camera"),
+        ("xd-pipeline segment --split s.txt --plan", "--data --store --teacher"),
+        ("xd-pipeline segment --plan", "--data --store --teacher --camera"),
         ("xd-pipeline verify", "--store"),
         ("xd-pipeline verify --repair", "--data --store --teacher"),
         ("xd-pipeline info", "--store"),

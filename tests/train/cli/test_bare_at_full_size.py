@@ -143,3 +143,12 @@ def test_with_some_of_the_drives_everything_is_labelled_and_a_note_says_so(bare:
     assert result.exit_code == 0, result.output
     assert "of the 2 drives of kitti-eigen-zhou-train" in result.stderr
     assert labelled() == {Frame(drive, i, "l") for drive in (TRAINING[0], TEST) for i in range(5)}
+
+
+def test_a_plan_knows_the_time_from_the_frames_that_were_labelled(bare: Bare) -> None:
+    def plan() -> str:
+        return CliRunner().invoke(segment, ["--plan"]).stdout
+
+    assert "time       known from the first frames on" in plan()
+    assert CliRunner().invoke(segment, ["--drive", TEST]).exit_code == 0
+    assert "time       about 1 min at " in plan()

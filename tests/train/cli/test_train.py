@@ -105,7 +105,7 @@ def test_a_typed_split_wins_over_the_files_drives(run: Run, split: Path, tmp_pat
 def test_without_split_and_drive_the_eigen_zhou_split_is_meant(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "DEFAULT_SPLIT", "absent-split")
+    monkeypatch.setattr(cli, "TRAINING_SPLIT", "absent-split")
     result = run("--recipe", "xdistill-rn18")
     assert result.exit_code == 1 and "no split 'absent-split'" in result.stderr
     said = result.stderr.partition("Error:")[0]
