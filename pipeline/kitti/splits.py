@@ -153,7 +153,7 @@ def assumed_split(root: PathLike) -> str | None:
     found = wanted.intersection(drives_in(root))
     if found == wanted:
         note(
-            f"assumed: --split {TRAINING_SPLIT} with its cameras, since all of its drives are here; "
+            f"assumed: --split {TRAINING_SPLIT} with its cameras, since its drives are all here; "
             f"--split {EVERYTHING} takes every frame found"
         )
         return TRAINING_SPLIT
