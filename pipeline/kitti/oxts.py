@@ -105,8 +105,8 @@ def camera_motion(root: PathLike, target: Frame, source: Frame) -> Transform:
         motion = np.asarray(np.linalg.inv(source_to_world) @ target_to_world)
     except np.linalg.LinAlgError:
         motion = np.full((4, 4), np.nan)
-    # In the precision in which a training uses it.
-    if not np.isfinite(motion.astype(np.float32)).all():
+    # In the precision in which a training uses it; written so that NaN is refused too.
+    if not (np.abs(motion) <= np.finfo(np.float32).max).all():
         raise PoseError(
             f"the motion from {target} to {source} is not finite",
             expected="rotations and translations in the date's calib_*.txt",

@@ -43,7 +43,8 @@ def read_scan(path: PathLike) -> Float32[np.ndarray, "points 4"]:
     """Points (N, 4): x forward, y left, z up in metres, and reflectance.
 
     Raises:
-        ScanError: The scan is missing, empty, or ends within a point.
+        ScanError: The scan is missing or empty, ends within a point, or has points that are not
+            finite.
     """
     file = as_path(path)
     try:
@@ -53,7 +54,12 @@ def read_scan(path: PathLike) -> Float32[np.ndarray, "points 4"]:
         raise _error(file, f"the scan cannot be read ({error.strerror})", remedy) from error
     if not data or len(data) % POINT_BYTES:
         raise _error(file, f"the scan has {len(data)} bytes")
-    return np.frombuffer(data, "<f4").reshape(-1, 4)
+    points = np.frombuffer(data, "<f4").reshape(-1, 4)
+    broken = len(points) - int(np.count_nonzero(np.isfinite(points[:, :3]).all(axis=1)))
+    if broken:
+        remedy = f"{DOWNLOAD}; scans of your own leave out what gave no return"
+        raise _error(file, f"{broken} of {len(points)} points of the scan are not finite", remedy)
+    return points
 
 
 def project_scan(
@@ -130,14 +136,14 @@ def lidar_depth(
     found = as_frame(frame)
     calibration = read_calibration(data, found.date)
     points = read_scan(scan_path(data, found))
-    size = calibration.sizes[found.camera]
+    size = calibration.size(found.camera)
     return depth_map(points, calibration, found.camera, size=size, depth=depth)
 
 
 def _error(path: Path, found: str, remedy: str = DOWNLOAD) -> ScanError:
     return ScanError(
         found,
-        expected=f"a multiple of {POINT_BYTES} bytes: x, y, z, reflectance as float32",
+        expected=f"points of {POINT_BYTES} bytes each: x, y, z in metres and reflectance, float32",
         where=path,
         remedy=remedy,
     )

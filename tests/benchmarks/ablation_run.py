@@ -23,9 +23,10 @@ from xdistill.pipeline.street.record.folder import SPLITS
 from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.data.dataset import Batch, TripletDataset
 from xdistill.train.evaluation.depth_model import DepthModel
-from xdistill.train.evaluation.ground_truth import prepare_ground_truth, read_depth
+from xdistill.train.evaluation.ground_truth import prepare_ground_truth
 from xdistill.train.evaluation.predictions import predict_frames
 from xdistill.train.evaluation.protocols import EIGEN, METRICS
+from xdistill.train.evaluation.truth_file import read_depth
 from xdistill.train.job import Job
 from xdistill.train.loop import train
 from xdistill.train.model import Model

@@ -115,9 +115,12 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
             PoseError: A recorded pose is missing or malformed.
         """
         recorded = self.recipe.pose == "oxts"
-        if recorded or self.recipe.intrinsics == "calibration":
-            for date in sorted({frame.date for frame in self.frames}):
-                read_calibration(self.root, date)
+        for date, camera in sorted({(frame.date, frame.camera) for frame in self.frames}):
+            calibration = read_calibration(self.root, date)
+            if self.recipe.intrinsics == "calibration":
+                calibration.intrinsics(camera, self.recipe.size)
+            if recorded:
+                calibration.imu_to_camera(camera)
         if recorded:
             wanted = {(f.drive, f.index + o) for f in self.frames for o in (0, *OFFSETS)}
             for drive, index in sorted(wanted):

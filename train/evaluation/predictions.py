@@ -1,5 +1,7 @@
 """The disparities to score: predicted by a run's network, or read from a file."""
 
+import os
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdistill.manifests import disk
+from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.pipeline.kitti.tree import image_path, require_frames
@@ -19,6 +22,12 @@ from xdistill.train.run import RUNS, RunError
 
 BATCH_SIZE = 8
 """Frames in one forward pass; no score depends on it."""
+NPY_MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK\x03\x04"
+MALFORMED = (
+    *(OSError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
+    *(OverflowError, MemoryError, RecursionError),
+)
+"""What NumPy raises on the header of a .npy file, which is a Python literal."""
 BACKBONES = {"resnet18": "RN18", "resnet34": "RN34", "resnet50": "RN50"}
 """Encoders of recipes as the published tables name them."""
 
@@ -119,15 +128,25 @@ def saved(disparities: Iterable[Disparity], path: Path, *, count: int) -> Iterat
         disparities: (h, w) each, all of one size.
         path: Takes its name once all disparities have passed; ``read_disparities`` reads it.
         count: Number of disparities.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
-    with disk.replacing(path) as aside:
-        for number, disparity in enumerate(disparities):
-            if number == 0:
-                shape = (count, *disparity.shape)
-                file = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float32, shape=shape)
-            file[number] = disparity
-            yield disparity
-        file.flush()
+    try:
+        with disk.replacing(path) as aside, aside.open("wb") as file:
+            for number, disparity in enumerate(disparities):
+                # Written, not mapped: on a full disk, a page of a map is a SIGBUS.
+                if number == 0:
+                    header = {"descr": "<f4", "fortran_order": False}
+                    shape = (count, *disparity.shape)
+                    np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
+                file.write(disparity.astype("<f4").tobytes())
+                yield disparity
+    except XDistillError:
+        # Some of these are also an OSError: an image that cannot be read, for one.
+        raise
+    except OSError as error:
+        raise disk.unwritable(path, error.strerror, option="--save") from error
 
 
 def read_disparities(path: Path, frames: Sequence[Frame]) -> NDArray[Any]:
@@ -139,13 +158,7 @@ def read_disparities(path: Path, frames: Sequence[Frame]) -> NDArray[Any]:
         EvaluationError: The file is missing, has another shape, or holds values that are not
             disparities.
     """
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _not_predictions(path, f"the predictions cannot be read ({error})") from error
-    if not isinstance(values, np.ndarray):
-        values.close()
-        raise _not_predictions(path, "the file is an archive of several arrays")
+    values = _mapped(path)
     if values.ndim != 3 or values.dtype.kind != "f" or 0 in values.shape[1:]:
         found = f"the predictions are {values.dtype} of shape {values.shape}"
         raise _not_predictions(path, found)
@@ -160,6 +173,29 @@ def read_disparities(path: Path, frames: Sequence[Frame]) -> NDArray[Any]:
         require_disparity(
             disparity, frame, where=path, remedy="save scaled disparity, not depth or a logarithm"
         )
+    return values
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    """The array of a .npy file, mapped into memory."""
+    try:
+        with os.fdopen(disk.open_regular(path), "rb") as file:
+            magic, size = file.read(len(NPY_MAGIC)), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    if magic.startswith(ZIP_MAGIC):
+        raise _not_predictions(path, "the file is an archive of several arrays (.npz)")
+    if magic != NPY_MAGIC:
+        raise _unreadable(path, "it is not a .npy file")
+    try:
+        # NumPy multiplies the sides that the header claims, and warns where that overflows.
+        with np.errstate(over="ignore"):
+            values = np.lib.format.open_memmap(path, mode="r")
+    except MALFORMED as error:
+        raise _unreadable(path, error) from error
+    if values.offset + values.nbytes != size:
+        surplus = size - values.offset - values.nbytes
+        raise _not_predictions(path, f"{surplus} bytes follow the array in the file")
     return values
 
 
@@ -179,6 +215,10 @@ def require_disparity(
             where=where,
             remedy=remedy,
         )
+
+
+def _unreadable(path: Path, reason: object) -> EvaluationError:
+    return _not_predictions(path, f"the predictions cannot be read ({reason})")
 
 
 def _not_predictions(path: Path, found: str) -> EvaluationError:

@@ -61,7 +61,7 @@ class Protocol:
             The metrics (7,) and the scale ratio: median of the truth over median of the prediction.
 
         Raises:
-            EvaluationError: No pixel of the truth counts.
+            EvaluationError: No pixel of the truth counts, or a score is not finite.
         """
         valid = self.valid_pixels(truth)
         if not valid.any():
@@ -71,12 +71,22 @@ class Protocol:
                 remedy="check the scan and the calibration of this frame",
             )
         height, width = truth.shape
-        # Disparity is resized, not depth, as for the published numbers.
-        depth = 1 / cv2.resize(disparity.astype(np.float32), (width, height))[valid]
         expected = truth[valid]
-        ratio = np.median(expected) / np.median(depth)
-        scaled = np.clip(depth * ratio, self.min_depth, self.max_depth)
-        return depth_metrics(expected, scaled), float(ratio)
+        # What leaves the range of single precision is refused below, by its scores.
+        with np.errstate(all="ignore"):
+            # Disparity is resized, not depth, as for the published numbers.
+            depth = 1 / cv2.resize(disparity.astype(np.float32), (width, height))[valid]
+            ratio = np.median(expected) / np.median(depth)
+            scaled = np.clip(depth * ratio, self.min_depth, self.max_depth)
+            metrics = depth_metrics(expected, scaled)
+        if not (np.isfinite(metrics).all() and 0 < ratio < np.inf):
+            raise EvaluationError(
+                f"disparities of {disparity.min():.3g} to {disparity.max():.3g} give scores that "
+                "are not finite",
+                expected="disparities, and depths of 1 / disparity, that float32 can hold",
+                remedy="multiply all predictions by one factor: scores do not depend on it",
+            )
+        return metrics, float(ratio)
 
 
 EIGEN = Protocol(
@@ -146,7 +156,9 @@ def score_depth(depth: ArrayLike, truth: ArrayLike, *, protocol: str = "eigen") 
             expected="depth above 0 in every pixel",
             remedy="fill the holes of the prediction, or pass 1 / disparity",
         )
-    metrics, ratio = PROTOCOLS[protocol].score(1 / predicted, expected)
+    with np.errstate(over="ignore"):
+        disparity = 1 / predicted
+    metrics, ratio = PROTOCOLS[protocol].score(disparity, expected)
     return {**dict(zip(METRICS, metrics.tolist(), strict=True)), "scale_ratio": ratio}
 
 
@@ -158,4 +170,5 @@ def _depth_map(values: ArrayLike, name: str) -> NDArray[np.float32]:
             expected="a depth map: numbers of shape (height, width)",
             remedy="pass one image, without batch and channel dimensions",
         )
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)

@@ -7,12 +7,12 @@ from typing import Any
 
 from xdistill.manifests import loader
 from xdistill.manifests.download import sha256_of
-from xdistill.train.evaluation.ground_truth import read_source
 from xdistill.train.evaluation.predictions import Predictions
 from xdistill.train.evaluation.protocols import METRICS, Protocol
 from xdistill.train.evaluation.published import NOT_STATED, Row, matching_rows
 from xdistill.train.evaluation.published_splits import published_name
 from xdistill.train.evaluation.scores import Evaluation
+from xdistill.train.evaluation.truth_file import read_source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Report:
         facts = {
             "split": f"{self.split}, {count} images, {drives} drive" + "s" * (drives != 1),
             "truth": f"{self.ground_truth} (LiDAR, {self.protocol.depth}, "
-            f"from {read_source(self.ground_truth)['data']})",
+            f"from {read_source(self.ground_truth).data})",
             **self.predictions.facts,
             "scale": f"ratio truth / prediction: median {scores.ratio_median:.3f}, "
             f"spread {scores.ratio_spread:.3f}; removed in each image",
@@ -65,7 +65,10 @@ class Report:
                 "sha256": sha256_of(self.split_file),
             },
             "protocol": asdict(self.protocol),
-            "ground_truth": {"file": str(self.ground_truth), **read_source(self.ground_truth)},
+            "ground_truth": {
+                "file": str(self.ground_truth),
+                **asdict(read_source(self.ground_truth)),
+            },
             "subject": dict(self.predictions.facts),
             "notes": [text for text in (compromise, self._other_frames()) if text],
         }

@@ -9,9 +9,9 @@ import numpy as np
 
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.train.evaluation.depth_model import Disparity
-from xdistill.train.evaluation.ground_truth import read_depth
 from xdistill.train.evaluation.predictions import require_disparity
 from xdistill.train.evaluation.protocols import METRICS, EvaluationError, Protocol, Vector
+from xdistill.train.evaluation.truth_file import read_depth
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

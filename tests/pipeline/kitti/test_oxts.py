@@ -182,14 +182,12 @@ def test_a_record_of_no_place_on_the_road_is_refused(
         read_pose(root, A, 0)
 
 
-@pytest.mark.parametrize("rotation", ["0 0 0 0 0 0 0 0 0", "1 0 0 0 1 0 0 0 1e-320"])
-def test_a_motion_that_is_not_finite_names_its_frames(
-    calibrated: Path, write_oxts: Write, rotation: str
-) -> None:
+def test_a_motion_that_is_not_finite_names_its_frames(calibrated: Path, write_oxts: Write) -> None:
     for index in (0, 1):
-        write_oxts(index, 0.0, 0.0, 0.0)
+        write_oxts(index, 0.0, 0.0, 0.0, 0.0, 0.0, float(index))
+    # Beyond the range of single precision, in which a training uses motions.
     path = calibrated / "2011_09_26" / "calib_imu_to_velo.txt"
-    path.write_text(f"R: {rotation}\nT: 0 0 0\n")
+    path.write_text("R: 1 0 0 0 1 0 0 0 1\nT: 1e39 0 0\n")
     with pytest.raises(PoseError, match=f"the motion from {A} 0 l to {A} 1 l is not finite"):
         camera_motion(calibrated, Frame(A, 0, "l"), Frame(A, 1, "l"))
 
@@ -209,7 +207,7 @@ def test_frames_of_different_drives_are_refused(root: Path) -> None:
 def colour_difference(root: Path, target: Frame, source: Frame, motion: np.ndarray) -> float:
     """Mean |target - source| at the pixels that LiDAR points of the target move to."""
     calibration = read_calibration(root, target.date)
-    size = calibration.sizes[target.camera]
+    size = calibration.size(target.camera)
     scan = read_scan(scan_path(root, target))
     rows, columns, depth = project_scan(
         scan, calibration, target.camera, size=size, depth="camera_z"

@@ -105,7 +105,7 @@ def test_the_two_conventions_hit_the_same_pixels(shared: Path) -> None:
     root = shared / "kitti"
     calibration = read_calibration(root, DATE)
     scan = read_scan(scan_path(root, Frame(DRIVE, 6, "l")))
-    size = calibration.sizes["l"]
+    size = calibration.size("l")
     forward, own = (
         depth_map(scan, calibration, "l", size=size, depth=depth)
         for depth in ("velodyne_x", "camera_z")
@@ -131,8 +131,18 @@ def test_a_frame_has_the_depth_of_its_scan(
 def test_a_scan_cut_short_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "0000000000.bin"
     path.write_bytes(bytes(length))
-    with pytest.raises(ScanError, match=f"the scan has {length} bytes\n.*multiple of 16"):
+    with pytest.raises(ScanError, match=f"the scan has {length} bytes\n.*points of 16 bytes"):
         read_scan(path)
+
+
+@pytest.mark.parametrize("column", ["x", "y", "z"])
+def test_points_that_are_not_finite_are_counted(tmp_path: Path, column: str) -> None:
+    points = np.ones((5, 4), "<f4")
+    points[1:3, "xyz".index(column)] = np.nan, np.inf
+    points[4, 3] = np.nan
+    points.tofile(tmp_path / "0000000000.bin")
+    with pytest.raises(ScanError, match="2 of 5 points of the scan are not finite"):
+        read_scan(tmp_path / "0000000000.bin")
 
 
 def test_a_missing_scan_is_named(tmp_path: Path) -> None:

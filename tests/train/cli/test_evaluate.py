@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from xdistill.manifests import disk
+from xdistill.pipeline.kitti.calibration import Calibration
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.tree import find_frames
 from xdistill.pipeline.kitti.velodyne import scan_path
@@ -178,11 +179,20 @@ def test_the_published_split_needs_no_remark(
     predictions: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The list's own frames are not here, so the ground truth is made to look as if they were.
-    from xdistill.train.evaluation import ground_truth, scores
+    from xdistill.train.evaluation import ground_truth, scores, truth_file
 
     monkeypatch.setenv("XDISTILL_SPLITS", str(shared / "splits"))
     monkeypatch.setattr(ground_truth, "_require_scans", lambda root, frames: None)
-    monkeypatch.setattr(ground_truth, "_project_one", lambda file, root, frame, depth: None)
+    nothing = np.zeros(0)
+    empty = truth_file.SparseDepth(
+        size=(1, 1),
+        rows=nothing,
+        columns=nothing,
+        depth=nothing,
+        scan=truth_file.ScanState(size=0, mtime_ns=0, crc32c=0),
+    )
+    monkeypatch.setattr(ground_truth, "_project_one", lambda root, frame, depth: empty)
+    monkeypatch.setattr(Calibration, "velo_to_pixels", lambda self, camera: None)
     truth = np.full((4, 4), 7, np.float32)
     monkeypatch.setattr(scores, "read_depth", lambda path, frame: truth)
     np.save("d.npy", np.ones((697, 6, 20), np.float16))
@@ -227,6 +237,8 @@ def test_a_place_for_the_json_that_cannot_be_is_refused_first(
 def test_a_disk_that_is_full_at_the_end_costs_the_json_only(
     predictions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    call("--predictions", predictions, "--split", "split.txt")
+
     def full(path: Path, block: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -285,7 +297,11 @@ def test_a_truncated_image_ends_with_its_name_and_no_json(run: Path) -> None:
     [
         (["--split", "none.txt"], "no split 'none.txt'"),
         (["--split", "split.txt", "--data", "none"], "raw folder does not exist"),
-        (["--split", "split.txt", "--ground-truth", "disps.npy"], "is not readable"),
+        (["--split", "split.txt", "--ground-truth", "disps.npy"], "is an array of NumPy"),
+        (["--split", "split.txt", "--ground-truth", "kitti"], "it is a folder, not a file"),
+        (["--split", "split.txt", "--ground-truth", "split.txt"], "is not an HDF5 file"),
+        (["--split", "split.txt", "--ground-truth", "split.txt/gt.h5"], "cannot be written"),
+        (["--split", "split.txt", "--ground-truth", "g" * 300], "File name too long"),
     ],
 )
 def test_other_mistakes_end_with_one_message(

@@ -3,9 +3,11 @@
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
-import time
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +19,8 @@ from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.errors import CalibrationError, KittiError, ScanError
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.velodyne import DepthConvention, depth_map, read_scan, scan_path
-from xdistill.train.evaluation.ground_truth import (
-    GroundTruthError,
-    prepare_ground_truth,
-    project_scans,
-    read_depth,
-    read_source,
-)
+from xdistill.train.evaluation.ground_truth import prepare_ground_truth, project_scans
+from xdistill.train.evaluation.truth_file import GroundTruthError, read_depth, read_source
 
 DRIVES = ("2011_09_26/2011_09_26_drive_0001_sync", "2011_09_28/2011_09_28_drive_0002_sync")
 SIZES = {"2011_09_26": (12, 40), "2011_09_28": (10, 30)}
@@ -59,7 +56,7 @@ def root(tmp_path: Path) -> Path:
 
 def projected(root: Path, frame: Frame, depth: DepthConvention = "velodyne_x") -> np.ndarray:
     calibration = read_calibration(root, frame.date)
-    size = calibration.sizes[frame.camera]
+    size = calibration.size(frame.camera)
     points = read_scan(scan_path(root, frame))
     return depth_map(points, calibration, frame.camera, size=size, depth=depth)
 
@@ -88,9 +85,9 @@ def test_its_source_is_recorded(root: Path, private_cache: Path) -> None:
     path = prepare(root)
     source = read_source(path)
     assert path.parent == private_cache / "ground_truth"
-    assert source["data"] == str(root) and source["depth"] == "velodyne_x"
-    assert source["frames"] == 3 and len(source["frames_sha256"]) == 64
-    assert set(source["calibration_sha256"]) == set(SIZES)
+    assert source.data == str(root) and source.depth == "velodyne_x"
+    assert source.frames == 3 and len(source.frames_sha256) == 64
+    assert set(source.calibration_sha256) == set(SIZES)
 
 
 def test_it_is_projected_once(root: Path) -> None:
@@ -266,8 +263,48 @@ def test_a_frame_that_is_not_in_it_is_named(root: Path) -> None:
 def test_a_truncated_file_is_refused(root: Path, tmp_path: Path, share: float) -> None:
     path = prepare(root, path=tmp_path / "mine.h5")
     os.truncate(path, int(path.stat().st_size * share))
-    with pytest.raises(GroundTruthError, match="is not readable"):
+    with pytest.raises(GroundTruthError, match="is not readable|is not an HDF5 file"):
         prepare(root, path=path)
+
+
+def test_a_damaged_file_in_the_cache_is_replaced(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = prepare(root)
+    os.truncate(path, 0)
+    assert prepare(root) == path
+    assert "the scans are projected again: the ground truth is not" in capsys.readouterr().err
+    assert np.array_equal(read_depth(path, FRAMES[0]), projected(root, FRAMES[0]))
+
+
+def test_a_full_disk_ends_in_a_message_and_gives_the_room_back(root: Path, tmp_path: Path) -> None:
+    # A limit on files fails their writing as a full disk does.
+    path = tmp_path / "truth" / "mine.h5"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(GroundTruthError, match=r"cannot be written \(File too large\)"):
+            prepare(root, path=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(path.parent.iterdir())
+    assert prepare(root, path=path).stat().st_size > 5000
+
+
+def test_no_lock_is_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A network file system may have none.
+    opened = []
+
+    def recorded(name: object, mode: str, **options: object) -> h5py.File:
+        opened.append(mode)
+        assert options.get("driver") == "core" or options["locking"] is False
+        return File(name, mode, **options)
+
+    File = h5py.File
+    monkeypatch.setattr(h5py, "File", recorded)
+    read_depth(prepare(root), FRAMES[0])
+    prepare(root)
+    assert set(opened) == {"w", "r"}
 
 
 def test_a_file_of_another_kind_is_refused(root: Path, tmp_path: Path) -> None:
@@ -299,21 +336,27 @@ def test_two_processes_at_once_do_no_harm(root: Path, tmp_path: Path) -> None:
     assert np.array_equal(read_depth(path, FRAMES[0]), projected(root, FRAMES[0]))
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from xdistill.manifests import disk
+from xdistill.pipeline.kitti.frames import Frame
+from xdistill.train.evaluation.ground_truth import project_scans
+
+disk._sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+root, path, *lines = sys.argv[1:]
+project_scans(Path(root), list(map(Frame.parse, lines)), Path(path), depth="velodyne_x")
+"""
+"""Projects scans, and dies by SIGKILL when the file is written but does not have its name yet."""
+
+
 @pytest.mark.slow
 def test_a_kill_leaves_nothing_under_the_name(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "truth" / "mine.h5"
-    for frame in FRAMES:
-        write_scan(root, frame, seed=1, points=1_000_000)
-    (process,) = start(root, path)
-    while not list(tmp_path.glob("truth/*.partial")):
-        time.sleep(0.002)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    done = subprocess.run([sys.executable, "-c", KILLED, root, path, *map(str, FRAMES)])
+    assert done.returncode == -signal.SIGKILL
     (orphan,) = path.parent.iterdir()
     assert orphan.name.endswith(".partial")
-    for frame in FRAMES:
-        write_scan(root, frame, seed=1)
     os.utime(orphan, (0, 0))
     prepare(root, path=path)
     assert [entry.name for entry in path.parent.iterdir()] == ["mine.h5"]

@@ -1,6 +1,8 @@
 """The disparities of a split: order, batches, scale and size; files that are refused."""
 
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xdistill.manifests.errors import OutputError
 from xdistill.pipeline.kitti.errors import ImageError, MissingFrameError
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.images import read_at_size
@@ -116,6 +119,29 @@ def test_what_is_kept_is_what_passes(tmp_path: Path) -> None:
     assert len(list(passing)) == 2
     np.testing.assert_array_equal(np.load(path), np.stack(disparities))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_ends_in_a_message_and_gives_the_room_back(tmp_path: Path) -> None:
+    # A limit on files fails their writing as a full disk does.
+    disparities = [np.ones((40, 50), np.float32)] * 3
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OutputError, match="--save .*d.npy cannot be written"):
+            list(saved(iter(disparities), tmp_path / "d.npy", count=3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_cannot_be_read_is_no_mistake_of_the_disk(tmp_path: Path) -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield np.ones((4, 5), np.float32)
+        raise ImageError("0000000001.png is truncated")
+
+    with pytest.raises(ImageError, match="^0000000001.png is truncated$"):
+        list(saved(broken(), tmp_path / "d.npy", count=2))
+    assert not list(tmp_path.iterdir())
 
 
 def stored(path: Path, values: np.ndarray) -> Path:

@@ -163,7 +163,7 @@ def test_real_frames_equal_the_golden_metrics(shared: Path, drive: str) -> None:
             read_scan(scan_path(root, frame)),
             calibration,
             frame.camera,
-            size=calibration.sizes["l"],
+            size=calibration.size("l"),
             depth=EIGEN.depth,
         )
         results.append(EIGEN.score(disparity, truth))

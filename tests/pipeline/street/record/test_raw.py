@@ -31,7 +31,7 @@ def test_our_own_readers_take_it_for_kitti(street: Path, settings: StreetSetting
 
 def test_calibration_is_that_of_the_rendered_camera(street: Path, settings: StreetSettings) -> None:
     calibration = read_calibration(street, raw.DATE)
-    assert calibration.sizes["l"] == settings.size
+    assert calibration.size("l") == settings.size
     np.testing.assert_allclose(calibration.imu_to_camera("l"), rig.imu_to_camera(), atol=1e-12)
     expected = rig.intrinsics(settings.size) + [[0, 0, 1], [0, 0, 1], [0, 0, 0]]
     np.testing.assert_allclose(calibration.intrinsics("l", settings.size), expected, atol=1e-9)
