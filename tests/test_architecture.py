@@ -1,9 +1,12 @@
 """Imports point one way, the walks through the code stay short, and the picture is fresh."""
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import cv2
@@ -59,6 +62,34 @@ def test_the_trainer_reaches_no_teacher(imports: Mapping[str, set[str]]) -> None
         reached |= further
     reached = {module for module in reached if not module.startswith(("pipeline.cli", "train.cli"))}
     assert not [module for module in reached if module.startswith("teachers.")]
+
+
+def test_every_package_that_is_imported_is_declared(imports: Mapping[str, set[str]]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    for_users = (extras[name] for name in extras if name != "dev")
+    listed = [*project["dependencies"], *(entry for extra in for_users for entry in extra)]
+    declared = {re.split(r"[^\w-]", entry)[0].lower().replace("_", "-") for entry in listed}
+    owners = packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / f"{module.replace('.', '/')}.py" for module in imports)
+        for name in foreign_imports(path)
+        if not declared & {owner.lower().replace("_", "-") for owner in owners.get(name, [name])}
+    }
+    assert not undeclared, "\n".join(sorted(undeclared))
+
+
+def foreign_imports(path: Path) -> set[str]:
+    """Top-level names of the other packages that a module imports, anywhere in it."""
+    path = path if path.exists() else path.with_suffix("") / "__init__.py"
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"xdistill"}
 
 
 def test_the_picture_of_the_rooms_is_drawn_from_this_code() -> None:

@@ -261,8 +261,10 @@ class _Zarr:
         import zarr
 
         try:
-            self._labels = zarr.open_array(folder, mode="r")
-            commits = zarr.open_array(folder.with_name(folder.name + COMMIT_SUFFIX), mode="r")
+            # Not zarr 2: its metadata may name a codec that unpickles what it reads.
+            self._labels = zarr.open_array(folder, mode="r", zarr_format=3)
+            beside = folder.with_name(folder.name + COMMIT_SUFFIX)
+            commits = zarr.open_array(beside, mode="r", zarr_format=3)
             words = np.asarray(commits[:], np.uint64)
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
             raise CorruptLabelsError(

@@ -1,10 +1,13 @@
 """The direct reader in worker processes of every kind, and what it says of damage."""
 
+import json
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numcodecs.pickles
 import numpy as np
 import pytest
 import torch
@@ -243,6 +246,50 @@ def test_the_length_follows_the_store(labelled: Path) -> None:
     array = new_store(labelled).array(SEQUENCE, "classes")
     array.write_shard(0, {7: frame(7)})
     assert len(store) == 11 and 7 in {found.index for found in store}
+
+
+class Planted:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["classes", "classes_commit"])
+def test_an_array_of_zarr_2_runs_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """numcodecs unpickles where a process has allowed it, as every process had before 0.16.6."""
+    monkeypatch.setattr(numcodecs.pickles, "ALLOW_UNSAFE_PICKLE_DECODE", True)
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {0: frame(0)})
+    # A copy by another program, which zarr-python has to read.
+    pixels = np.asarray(zarr.open_array(array.folder, mode="r")[:])
+    zarr.create_array(array.folder, data=pixels, overwrite=True)
+    hostile, ran = array.folder.with_name(name), tmp_path / "ran"
+    (hostile / "zarr.json").unlink()
+    document = {
+        "zarr_format": 2,
+        "shape": [1],
+        "chunks": [1],
+        "dtype": "|O",
+        "compressor": None,
+        "fill_value": "",
+        "order": "C",
+        "filters": [{"id": "vlen-utf8"}, {"id": "pickle"}],
+    }
+    (hostile / ".zarray").write_text(json.dumps(document))
+    (hostile / "0").write_bytes(pickle.dumps(Planted(ran)))
+    with suppress(Exception):
+        zarr.open_array(hostile, mode="r")[:]
+    assert ran.exists()
+    ran.unlink()
+    with pytest.raises(LabelStoreError):
+        LabelReader(tmp_path / "s", "classes").read(SEQUENCE, 0)
+    assert not ran.exists()
 
 
 def test_what_is_no_store_is_not_opened(tmp_path: Path) -> None:
