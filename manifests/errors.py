@@ -44,6 +44,10 @@ class OutputError(XDistillError, OSError):
     """A result that cannot be written where it was asked for."""
 
 
+class WeightsError(XDistillError, ValueError):
+    """A file of weights that is missing, damaged, or of another network."""
+
+
 class FetchError(XDistillError, OSError):
     """A published file that could not be downloaded, or differs from the published one."""
 

@@ -6,41 +6,43 @@ import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.archive import damaged, opened, unreadable
+from xdistill.manifests.errors import WeightsError, XDistillError
 from xdistill.manifests.memory import memory_reported
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
-"""What torch raises, from one damaged file to the next."""
+WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "net", "network", "weights")
+"""Keys below which training programs keep a state dict."""
+PARALLEL = "module."
+"""Prefix that data-parallel training leaves on every key."""
+PROFILED = ("total_ops", "total_params")
+"""Last parts of the keys that a profiler (thop) leaves in a network."""
+PARAMETERS = (".weight", ".bias", ".running_mean", ".running_var")
+"""Last parts of the keys of weights."""
 KEYS_NAMED = 10
 """Keys that a message names; of another network hundreds differ."""
+OWN_NETWORK = (
+    "give the config that these weights were trained with, or the recipe (check encoder, scheme "
+    "and d2s_layers)"
+)
 BATCH_COUNT = "num_batches_tracked"
 """Last part of a key that files older than PyTorch 0.4.1 lack, and that no network here reads."""
-
-
-class WeightsError(XDistillError, ValueError):
-    """A file of weights that is missing, damaged, or of another network."""
 
 
 def read_weights(path: Path) -> dict[str, Any]:
     """Read a dictionary written by torch.save; a pickle that would run code is refused unread.
 
     Raises:
-        WeightsError: The file is missing or damaged, or holds more than data or no dictionary.
+        WeightsError: The file is missing or damaged, is something else, or holds more than data or
+            no dictionary.
         MemoryShortError: Memory runs out.
     """
-    if not path.is_file():
-        raise WeightsError(
-            f"{path.name} does not exist",
-            expected="a file of weights",
-            where=path.absolute(),
-            remedy="correct the path",
-        )
-    content = _load(path)
+    with opened(path) as file:
+        content = _load(path, file)
     if not isinstance(content, Mapping):
         raise WeightsError(
             f"{path.name} holds a {type(content).__name__}",
@@ -51,98 +53,110 @@ def read_weights(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, file: BinaryIO) -> Any:
     # The command line imports this package, and must answer before torch is imported.
     import torch
+
+    from xdistill.manifests.inert import stand_ins
 
     try:
         with (
             memory_reported(f"the weights of {path.name}"),
-            torch.serialization.safe_globals(_harmless()),
+            torch.serialization.safe_globals(stand_ins()),
             warnings.catch_warnings(),
         ):
             # Of an odd pickle protocol torch warns before it fails; one message is enough.
             warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except XDistillError:
         raise
-    except pickle.UnpicklingError as error:
-        reason = str(error.__context__ or error)
-        raise WeightsError(
-            f"{path.name} holds more than data, or is damaged: {_short(reason)}",
-            expected="only tensors, numbers and text: loading a pickle may run any program",
-            where=path,
-            remedy="download it again from its publisher; load it another way only if you trust "
-            "whoever made it",
-        ) from error
-    except DAMAGE as error:
-        raise WeightsError(
-            _unreadable(path, error),
-            expected="a complete file as torch.save writes it",
-            where=path,
-            remedy="download or copy it again",
-        ) from error
+    # Of a damaged file torch raises whatever its parts do, in words on its own internals.
+    except Exception as error:
+        raise _refused(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    """The reason; what torch says of a damaged file concerns torch's internals alone."""
+def _refused(path: Path, error: Exception) -> WeightsError:
+    """Why a file was not read, in our words: torch advises to switch its protection off."""
     # A file cut short makes torch seek before its beginning.
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-        return f"{path.name} cannot be read: {error.strerror}"
-    return f"{path.name} is cut short or damaged: {path.stat().st_size} bytes"
-
-
-def _short(reason: str) -> str:
-    """The sentence that names the cause, without torch's advice on unsafe loading."""
-    named = re.search(
-        r"unsupported (?:global|class|operand).*?(?= was | whose |\.?$)",
-        reason,
-        re.IGNORECASE | re.MULTILINE,
+        return unreadable(path, error)
+    named = re.search(r"GLOBAL (\S+)", f"{error.__context__} {error}")
+    if named is None and not isinstance(error, pickle.UnpicklingError):
+        return damaged(path)
+    what = f"it names {named[1]}" if named else "its pickle does what no weights need"
+    return WeightsError(
+        f"{path.name} holds more than data, or is damaged: {what}",
+        expected="only tensors, numbers and text: anything else in a pickle may run any program",
+        where=path,
+        remedy="download it again from its publisher, or ask for the network's state_dict()",
     )
-    lines = [line.strip() for line in reason.splitlines() if line.strip()]
-    return named[0] if named else (lines or ["unknown cause"])[0][:200]
 
 
-class _Inert:
-    """Stands for an object that nobody needs: swallows whatever a pickle does with it."""
+def tensors_of(content: Mapping[str, Any], *, where: Path) -> "dict[str, Tensor]":
+    """The tensors of a checkpoint by key, from the forms in which checkpoints circulate.
 
-    def __init__(self, *_: object) -> None: ...
+    They may lie below ``state_dict``, ``model``, ...; data-parallel training leaves ``module.``
+    before every key, and a profiler leaves counts of operations among the weights.
 
-    def __setstate__(self, _: object) -> None: ...
+    Args:
+        content: What ``read_weights`` gave.
+        where: Its file, named in the message.
+
+    Raises:
+        WeightsError: There are no tensors, or something else stands where a weight belongs.
+    """
+    from torch import Tensor
+
+    found = _state_dict(content)
+    named = {str(key).removeprefix(PARALLEL): value for key, value in found.items()}
+    kept = {key: v for key, v in named.items() if key.rpartition(".")[2] not in PROFILED}
+    tensors = {key: value for key, value in kept.items() if isinstance(value, Tensor)}
+    others = [key for key in kept if key.endswith(PARAMETERS) and key not in tensors]
+    if others:
+        raise WeightsError(
+            f"{where.name} holds {len(others)} weights that are no tensors: {listed(others)}",
+            expected="tensors, as torch.save writes a network's state_dict()",
+            where=where,
+            remedy="ask for the network's state_dict(), as PyTorch gives it",
+        )
+    if not tensors:
+        entries = listed([str(key) for key in content]) or "nothing"
+        raise WeightsError(
+            f"{where.name} holds no tensors; its entries: {entries}",
+            expected="a state dict, or a checkpoint with a state_dict",
+            where=where,
+            remedy="give the file with the network's weights",
+        )
+    return tensors
 
 
-_LOG_NAMES = (
-    "mmengine.logging.history_buffer.HistoryBuffer",
-    "builtins.getattr",
-    "numpy.ndarray",
-    "numpy.dtype",
-    *(
-        f"numpy.{core}.multiarray.{name}"
-        for core in ("core", "_core")
-        for name in ("scalar", "_reconstruct")
-    ),
-)
-"""What mmengine's training log (message_hub) and numpy's numbers are written with."""
-
-
-def _harmless() -> list[Any]:
-    """Names that a file may contain: none is called, each gives an inert object."""
-    return [(_Inert, name) for name in _LOG_NAMES]
+def _state_dict(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The innermost of the dictionaries that training programs put around each other."""
+    below = (content.get(name) for name in WRAPPERS)
+    inner = next((part for part in below if isinstance(part, Mapping)), None)
+    return content if inner is None else _state_dict(inner)
 
 
 def load_strictly(
-    network: "nn.Module", weights: Mapping[str, Any], *, where: Path, idle: Sequence[str] = ()
+    network: "nn.Module",
+    weights: Mapping[str, Any],
+    *,
+    where: Path,
+    idle: Sequence[str] = (),
+    remedy: str = OWN_NETWORK,
 ) -> None:
-    """Load weights that must fit the network key by key and shape by shape.
+    """Load weights that must fit the network key by key, shape by shape, and be finite.
 
     Args:
         network: Changed in place, as ``load_state_dict`` does.
         weights: Tensors by key.
         where: Their file, named in the message.
         idle: First parts of keys that decide nothing, and may be missing or left over.
+        remedy: What to do where they do not fit.
 
     Raises:
-        WeightsError: A key is missing or left over, or a shape differs.
+        WeightsError: A key is missing or left over, a shape or a type differs, or a weight is not
+            finite.
     """
     own = network.state_dict()
     problems = {
@@ -153,16 +167,31 @@ def load_strictly(
             for key in own
             if key in weights and _shape(weights[key]) != _shape(own[key])
         ],
+        "of another type": [
+            f"{key} {_numbers(weights[key])} for {_numbers(own[key])}"
+            for key in own
+            if _shape(weights.get(key)) == _shape(own[key])
+            and _numbers(weights[key]) != _numbers(own[key])
+            and not key.endswith(BATCH_COUNT)
+        ],
     }
     if any(problems.values()):
         raise WeightsError(
             f"the weights do not fit the network: keys {differences(problems)}",
             expected=f"the {len(own)} tensors of {type(network).__name__}",
             where=where,
-            remedy="give the config that these weights were trained with, or the recipe (check "
-            "encoder, scheme and d2s_layers)",
+            remedy=remedy,
         )
-    network.load_state_dict(own | {key: weights[key] for key in own if key in weights})
+    given = {key: weights[key].to(own[key].dtype) for key in own if key in weights}
+    if lost := [key for key, value in given.items() if not value.isfinite().all()]:
+        raise WeightsError(
+            f"weights are not finite: {listed(lost)}",
+            expected="finite numbers: the training that wrote them had diverged, or the file is "
+            "damaged",
+            where=where,
+            remedy="give an earlier checkpoint, or the file as its publisher has it",
+        )
+    network.load_state_dict(own | given)
 
 
 def _is_idle(key: str, idle: Sequence[str]) -> bool:
@@ -171,6 +200,15 @@ def _is_idle(key: str, idle: Sequence[str]) -> bool:
 
 def _shape(value: Any) -> tuple[Any, ...]:
     return tuple(getattr(value, "shape", ("no tensor",)))
+
+
+def _numbers(value: "Tensor") -> str:
+    """What kind of numbers a tensor holds; within a kind they convert to each other."""
+    if value.is_meta or value.is_quantized or str(value.layout) != "torch.strided":
+        return "without data" if value.is_meta else "quantised or sparse"
+    if value.is_floating_point():
+        return "floating"
+    return "complex" if value.is_complex() else "whole"
 
 
 def differences(found: Mapping[str, Collection[str]]) -> str:

@@ -1,7 +1,6 @@
 """A run's checkpoint, written in one step, and the weights that a training starts from."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +8,30 @@ import torch
 from torch import nn
 
 from xdistill.manifests import disk
-from xdistill.manifests.weights import WeightsError, load_strictly, read_weights
-from xdistill.train.model import Model, depth_network
+from xdistill.manifests.errors import WeightsError
+from xdistill.manifests.progress import note
+from xdistill.manifests.weights import listed, load_strictly, read_weights
+from xdistill.train.model import Model
 from xdistill.train.networks import checkpoints
-from xdistill.train.networks.checkpoints import load_encoder
-from xdistill.train.networks.depth import DepthNetwork
+from xdistill.train.networks.imagenet import load_encoder
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.recipe.file import load_recipe, load_run_recipe
 from xdistill.train.recipe.recipe import Recipe, RecipeError
-from xdistill.train.training import Training, TrainingError, choose_device
+from xdistill.train.training import Training, TrainingError
 
 FILE_NAME = "checkpoint.pt"
 FORMAT = 1
 NETWORKS = ("depth", "pose", "d2s")
+RANDOM = "note: {part} starts from random weights: {folder} has none for it"
 
 
 def save_checkpoint(run: Path, training: Training) -> Path:
     """Write the run's checkpoint in one step: after a crash it is the old one or the new one.
 
     Raises:
-        TrainingError: A parameter is not finite, or the file cannot be written; the previous
-            checkpoint is kept.
+        TrainingError: A weight or the optimiser's state is not finite, or the file cannot be
+            written; the previous checkpoint is kept.
     """
-    _require_finite(training, run)
     content: dict[str, Any] = {
         "format": FORMAT,
         "step": training.step,
@@ -42,6 +41,14 @@ def save_checkpoint(run: Path, training: Training) -> Path:
     for name, network in _networks(training.model).items():
         content[name] = network.state_dict()
     path = run / FILE_NAME
+    # A step whose gradient was infinite shows here before the next loss shows it.
+    if lost := next(_not_finite(content), None):
+        raise TrainingError(
+            f"{lost} is not finite after step {training.step}",
+            expected="finite weights; the previous checkpoint is kept",
+            where=run,
+            remedy="continue from the previous checkpoint with --resume, or lower lr",
+        )
     try:
         with disk.replacing(path) as aside, aside.open("wb") as file:
             torch.save(content, file)
@@ -61,17 +68,54 @@ def load_checkpoint(run: Path, training: Training) -> None:
         WeightsError: The file is damaged or does not fit the recipe.
     """
     path = run / FILE_NAME
-    content = _read(path)
+    content = read_checkpoint(run)
     for name, network in _networks(training.model).items():
-        load_strictly(network, _part(content, name, path), where=path)
-    training.optimiser.load_state_dict(_part(content, "optimiser", path))
-    training.step = int(content["step"])
-    states = _part(content, "random_states", path)
-    if training.device.type in states:
-        training.generator.set_state(states[training.device.type])
-    else:
+        load_strictly(network, part(content, name, run), where=path)
+    _load_optimiser(training.optimiser, part(content, "optimiser", run), path)
+    training.step = _step(content, path)
+    states = part(content, "random_states", run)
+    if training.device.type not in states:
         # A device of another type draws other numbers anyway.
         training.generator.manual_seed(training.recipe.seed + training.step)
+        return
+    try:
+        training.generator.set_state(states[training.device.type])
+    except (RuntimeError, TypeError) as error:
+        raise _unfit(path, "its random state is no generator's") from error
+
+
+def _load_optimiser(optimiser: torch.optim.Adam, state: dict[str, Any], path: Path) -> None:
+    """Load Adam's moments, which PyTorch takes unseen: of any shape, finite or not."""
+    try:
+        optimiser.load_state_dict(state)
+        fits = all(
+            moments[name].shape == parameter.shape
+            for parameter, moments in optimiser.state.items()
+            for name in ("exp_avg", "exp_avg_sq")
+        )
+    # Of another optimiser's state PyTorch raises whatever its parts do.
+    except Exception as error:
+        raise _unfit(path, "its optimiser is not of these networks") from error
+    if not fits:
+        raise _unfit(path, "its optimiser is not of these networks")
+    if lost := next(_not_finite(state, ("optimiser",)), None):
+        raise _unfit(path, f"{lost} is not finite")
+
+
+def _step(content: Mapping[str, Any], path: Path) -> int:
+    step = content.get("step")
+    if not isinstance(step, int) or step < 0:
+        raise _unfit(path, f"its step is {step!r}")
+    return step
+
+
+def _unfit(path: Path, found: str) -> WeightsError:
+    return WeightsError(
+        f"the checkpoint does not continue this run: {found}",
+        expected="the checkpoint that xd-train wrote for the run's own recipe",
+        where=path,
+        remedy="restore the run's own checkpoint, or start a new run",
+    )
 
 
 def load_initial_weights(training: Training) -> None:
@@ -107,14 +151,28 @@ def load_initial_networks(model: Model, folder: Path) -> None:
             remedy="correct init in the recipe, or with --set init=FOLDER",
         )
     if checkpoints.is_peer_folder(folder):
-        checkpoints.load_peer_depth(model.depth, folder)
-        if isinstance(model.pose, PoseNetwork):
-            checkpoints.load_peer_pose(model.pose, folder)
+        _load_peer(model, folder)
         return
-    content = _read(folder / FILE_NAME)
+    content = read_checkpoint(folder)
     for name, network in _networks(model).items():
         if name == "depth" or name in content:
-            load_strictly(network, _part(content, name, folder), where=folder / FILE_NAME)
+            load_strictly(network, part(content, name, folder), where=folder / FILE_NAME)
+        else:
+            note(RANDOM.format(part=f"the {name} network", folder=folder))
+
+
+def _load_peer(model: Model, folder: Path) -> None:
+    """Start from Monodepth2's files, and say what they lack."""
+    lacking = [
+        f"the disparity head of scale {scale}"
+        for scale in checkpoints.load_peer_depth(model.depth, folder)
+    ]
+    if model.pose is not None and not (
+        isinstance(model.pose, PoseNetwork) and checkpoints.load_peer_pose(model.pose, folder)
+    ):
+        lacking.append("the pose network")
+    for part in lacking:
+        note(RANDOM.format(part=part, folder=folder))
 
 
 def load_initial_encoders(model: Model, recipe: Recipe) -> None:
@@ -139,90 +197,57 @@ def load_initial_encoders(model: Model, recipe: Recipe) -> None:
         load_encoder(model.pose.encoder, recipe.encoder_weights, name=recipe.pose_encoder)
 
 
-def load_depth_network(
-    run: str | Path, *, device: str | torch.device | None = None
-) -> tuple[DepthNetwork, Recipe]:
-    """Load the depth network of a run, or of Monodepth2's encoder.pth and depth.pth.
-
-    Args:
-        run: Run folder, or a folder with the published files.
-        device: ``cpu`` or ``cuda``; None takes CUDA if available.
-
-    Returns:
-        The network in evaluation mode, and the recipe that trained it. For published files the
-        recipe is Monodepth2's, with their encoder and size.
-
-    Raises:
-        WeightsError: A file is missing, damaged, or does not fit the recipe.
-        ManifestError: The run's recipe cannot be read or is incomplete.
-        TrainingError: The device is not available.
-    """
-    run, place = Path(run), choose_device(device)
-    if checkpoints.is_peer_folder(run):
-        encoder, width, height = checkpoints.peer_settings(run)
-        recipe = replace(
-            load_recipe("monodepth2-rn18"),
-            name=run.absolute().name,
-            encoder=encoder,
-            pose_encoder=encoder,
-            width=width,
-            height=height,
-        )
-        network = depth_network(recipe)
-        checkpoints.load_peer_depth(network, run)
-    else:
-        path = run / FILE_NAME
-        content = _read(path)
-        recipe = load_run_recipe(run)
-        network = depth_network(recipe)
-        load_strictly(network, _part(content, "depth", path), where=path)
-    return network.eval().to(place), recipe
-
-
 def _networks(model: Model) -> dict[str, nn.Module]:
     """The recipe's networks by their key in the checkpoint."""
     found = {name: getattr(model, name) for name in NETWORKS}
     return {name: network for name, network in found.items() if network is not None}
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint whose format this version knows."""
-    if not path.is_file():
-        raise WeightsError(
-            "the folder holds no checkpoint",
-            expected=f"{FILE_NAME} of a run, or Monodepth2's encoder.pth and depth.pth",
-            where=path.parent.absolute(),
-            remedy="give a folder that xd-train wrote, or train first",
-        )
+def read_checkpoint(run: Path) -> dict[str, Any]:
+    """The content of a run's checkpoint, if this version knows its format.
+
+    Raises:
+        WeightsError: There is none, or it is damaged, something else or of another format.
+    """
+    path = run / FILE_NAME
+    if not path.exists():
+        raise checkpoints.no_networks(run, FILE_NAME)
     content = read_weights(path)
     if content.get("format") != FORMAT:
+        known = "format" in content
         raise WeightsError(
-            f"the checkpoint has format {content.get('format')}",
+            f"the checkpoint has format {content['format']}"
+            if known
+            else f"{FILE_NAME} is no run's checkpoint; its entries: {listed([*map(str, content)])}",
             expected=f"format {FORMAT}",
             where=path,
-            remedy="read it with the version of xdistill that wrote it",
+            remedy="read it with the version of xdistill that wrote it"
+            if known
+            else "give a folder that xd-train wrote",
         )
     return content
 
 
-def _part(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+def part(content: Mapping[str, Any], name: str, run: Path) -> dict[str, Any]:
+    """One of the checkpoint's dictionaries.
+
+    Raises:
+        WeightsError: The checkpoint has none of this name.
+    """
     if not isinstance(content.get(name), dict):
         raise WeightsError(
             f"the checkpoint has no {name}",
             expected=f"the checkpoint of a recipe with {name}",
-            where=path,
+            where=run / FILE_NAME,
             remedy="check that the recipe is the run's own",
         )
     return dict(content[name])
 
 
-def _require_finite(training: Training, run: Path) -> None:
-    """Catch a step with infinite gradients before the next loss shows it."""
-    for name, parameter in training.model.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise TrainingError(
-                f"parameter {name} is not finite after step {training.step}",
-                expected="finite parameters; the previous checkpoint is kept",
-                where=run,
-                remedy="continue from the previous checkpoint with --resume, or lower lr",
-            )
+def _not_finite(content: object, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Where nested dictionaries hold a tensor with numbers that are not finite."""
+    if isinstance(content, Mapping):
+        for key, part in content.items():
+            yield from _not_finite(part, (*path, str(key)))
+    elif isinstance(content, torch.Tensor) and not content.isfinite().all():
+        yield ".".join(path)

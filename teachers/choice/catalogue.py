@@ -9,8 +9,7 @@ from typing import Any
 
 from xdistill.manifests import loader
 from xdistill.manifests.download import Watch, cache_folder, fetch, sha256_of, unwatched
-from xdistill.manifests.errors import FetchError, ManifestError
-from xdistill.manifests.weights import WeightsError
+from xdistill.manifests.errors import FetchError, ManifestError, WeightsError
 from xdistill.teachers.mmseg.config import PACKAGED
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
 

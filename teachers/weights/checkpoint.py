@@ -7,10 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from xdistill.manifests.weights import WeightsError, read_weights
-
-WRAPPER = "module."
-"""Prefix that data-parallel training leaves on every key."""
+from xdistill.manifests.weights import read_weights, tensors_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,20 +27,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         WeightsError: The file is missing or damaged, or holds more than data or no tensors.
     """
     content = read_weights(path)
-    found = content.get("state_dict", content)
-    state = {
-        str(key).removeprefix(WRAPPER): value
-        for key, value in (found if isinstance(found, Mapping) else {}).items()
-        if isinstance(value, Tensor)
-    }
-    if not state:
-        raise WeightsError(
-            f"{path.name} holds no tensors",
-            expected="a state dict, or a checkpoint with a state_dict",
-            where=path,
-            remedy="give the file with the network's weights",
-        )
-    return Checkpoint(state=state, classes=_class_names(content.get("meta")))
+    classes = _class_names(content.get("meta"))
+    return Checkpoint(state=tensors_of(content, where=path), classes=classes)
 
 
 def _class_names(meta: Any) -> tuple[str, ...] | None:
@@ -52,4 +37,4 @@ def _class_names(meta: Any) -> tuple[str, ...] | None:
         return None
     known = meta.get("dataset_meta")
     names = known.get("classes") if isinstance(known, Mapping) else meta.get("CLASSES")
-    return tuple(map(str, names)) if names else None
+    return tuple(map(str, names)) if isinstance(names, list | tuple) and names else None

@@ -1,5 +1,6 @@
 """Files of weights: harmless extras are read past, everything else is refused unread."""
 
+import argparse
 import copy
 import os
 import pickle
@@ -15,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from xdistill.manifests.errors import WeightsError
+from xdistill.manifests.inert import Inert, NumberType, number
 from xdistill.manifests.memory import MemoryShortError
-from xdistill.manifests.weights import WeightsError, differences, load_strictly, read_weights
+from xdistill.manifests.weights import differences, load_strictly, read_weights, tensors_of
 
 WEIGHT = torch.arange(6.0).reshape(2, 3)
 
@@ -161,7 +164,7 @@ def test_other_content_than_a_dictionary(tmp_path: Path) -> None:
 def test_an_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.touch()
-    with pytest.raises(WeightsError, match="^x.pth is cut short or damaged: 0 bytes"):
+    with pytest.raises(WeightsError, match="^x.pth is empty\n"):
         read_weights(path)
 
 
@@ -188,3 +191,76 @@ def test_what_decides_nothing_may_be_missing_or_left_over() -> None:
         load_strictly(network, weights, where=Path("w.pth"))
     load_strictly(network, weights, where=Path("w.pth"), idle=("0.bias", "0.more"))
     assert (network[0].weight == 7).all() and (network[1].running_var == 7).all()
+
+
+def test_a_weight_of_another_kind_of_numbers_is_refused() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    own = network.state_dict()
+    kinds = {
+        "whole": torch.ones(2, dtype=torch.int8),
+        "complex": torch.ones(2, dtype=torch.complex64),
+        "without data": torch.ones(2, device="meta"),
+        "quantised or sparse": torch.ones(2).to_sparse(),
+    }
+    for kind, value in kinds.items():
+        told = rf"keys of another type \(1\): 1\.bias {kind} for floating\n"
+        with pytest.raises(WeightsError, match=told):
+            load_strictly(network, own | {"1.bias": value}, where=Path("w.pth"))
+    halves = {key: value.half() + 1 for key, value in own.items()}
+    load_strictly(network, halves, where=Path("w.pth"))
+    assert torch.equal(network[1].bias, torch.ones(2)) and network[1].bias.dtype == torch.float32
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_weights_that_are_not_finite_in_the_network_are_refused(value: float) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    before = copy.deepcopy(network.state_dict())
+    weights = {key: v.double() for key, v in before.items()}
+    weights["1.running_var"][1] = value
+    with pytest.raises(WeightsError, match=r"^weights are not finite: 1\.running_var\n"):
+        load_strictly(network, weights, where=Path("w.pth"))
+    assert all(torch.equal(v, before[key]) for key, v in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a.weight": WEIGHT},
+        {"module.a.weight": WEIGHT, "epoch": 3, "args": {"lr": 1e-4}},
+        {"state_dict": {"a.weight": WEIGHT}, "optimizer": {"a.weight": "no"}},
+        {"model": {"module.a.weight": WEIGHT, "a.total_ops": WEIGHT, "total_params": WEIGHT}},
+        {"checkpoint": 1, "params": {"state_dict": {"a.weight": WEIGHT}}},
+    ],
+)
+def test_tensors_are_found_where_checkpoints_keep_them(content: dict[str, Any]) -> None:
+    found = tensors_of(content, where=Path("w.pth"))
+    assert found.keys() == {"a.weight"} and torch.equal(found["a.weight"], WEIGHT)
+
+
+def test_a_weight_that_is_no_tensor_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.pth", {"a.bias": WEIGHT, "a.weight": np.ones(3)})
+    with pytest.raises(WeightsError, match=r"^x\.pth holds 1 weights that are no tensors: a\.wei"):
+        tensors_of(read_weights(path), where=path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numbers_of_numpy_and_options_beside_the_weights(tmp_path: Path, zipped: bool) -> None:
+    sizes: dict[str, Any] = {
+        "height": np.int64(192),
+        "width": np.array(640, dtype=">i4")[()],
+        "scale": np.float32(0.5),
+        "stereo": np.bool_(True),
+        "opt": argparse.Namespace(height=1, log_dir=Path("logs")),
+    }
+    path = tmp_path / "x.pth"
+    torch.save({**sizes, "a": WEIGHT}, path, _use_new_zipfile_serialization=zipped)
+    found = read_weights(path)
+    assert [found[key] for key in list(sizes)[:-1]] == [192, 640, 0.5, True]
+    assert type(found["height"]) is int and torch.equal(found["a"], WEIGHT)
+
+
+def test_numbers_that_numpy_would_not_write_are_inert() -> None:
+    kind = NumberType("i8")
+    assert number(kind, bytes([5, *[0] * 7])) == 5
+    for strange in (number(kind, b"12"), number("i8", bytes(8)), number(NumberType("O"), bytes(8))):
+        assert isinstance(strange, Inert)

@@ -30,6 +30,7 @@ class FaultyDisk:
         self._moment: Moment = "before"
         self._dead = False
         self._unsynced: dict[Path, int] = {}
+        self._synced: set[Path] = set()
         self._renamed: list[tuple[Path, Path, bytes | None]] = []
 
     @contextmanager
@@ -51,6 +52,7 @@ class FaultyDisk:
         """Start the machine again."""
         self._countdown, self._dead = None, False
         self._unsynced.clear()
+        self._synced.clear()
         self._renamed.clear()
 
     def lose_power(self, chance: random.Random) -> None:
@@ -92,11 +94,16 @@ class FaultyDisk:
             target: Path = arguments[1]
             before = target.read_bytes() if target.is_file() else None
             self._renamed.append((path, target, before))
+            if path.is_file() and path not in self._synced:
+                # Others than the disk may have written it: torch.save, for one.
+                self._unsynced.setdefault(path, 0)
             if path in self._unsynced:
                 self._unsynced[target] = self._unsynced.pop(path)
         elif name == "_store":
             self._unsynced.setdefault(path, 0)
+            self._synced.discard(path)
         elif name == "_sync":
             self._unsynced.pop(path, None)
+            self._synced.add(path)
             self._renamed = [r for r in self._renamed if r[1].parent != path]
         self._real[name](*arguments)

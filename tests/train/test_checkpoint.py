@@ -1,19 +1,24 @@
+import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from faulty_disk import Crash, FaultyDisk, Moment
 from golden import Files, sin_filled, write_peer_folder
 
-from xdistill.manifests.weights import WeightsError
+from xdistill.manifests.errors import WeightsError
+from xdistill.manifests.weights import read_weights
 from xdistill.train.checkpoint import (
     FILE_NAME,
     load_checkpoint,
-    load_depth_network,
     load_initial_networks,
     load_initial_weights,
     save_checkpoint,
 )
+from xdistill.train.depth_network import load_depth_network
 from xdistill.train.recipe.file import dump_recipe
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 from xdistill.train.training import Training, TrainingError, new_training
@@ -95,15 +100,50 @@ def test_the_old_checkpoint_survives_a_write_that_fails(
     assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
 
 
+def test_a_checkpoint_is_on_disk_once_it_is_written(training: Training, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, training)
+    for seed in range(4):
+        training.step += 1
+        faulty = FaultyDisk()
+        with faulty.installed():
+            path = save_checkpoint(tmp_path, training)
+        faulty.lose_power(random.Random(seed))
+        assert read_weights(path)["step"] == training.step
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_power_cut_leaves_the_old_checkpoint_or_the_new_one(
+    training: Training, tmp_path: Path, moment: Moment
+) -> None:
+    path = save_checkpoint(tmp_path, training)
+    for operation in range(3):  # The file's sync, the renaming, the folder's sync.
+        faulty = FaultyDisk()
+        faulty.arm(operation, moment)
+        with faulty.installed(), pytest.raises(Crash):
+            save_checkpoint(tmp_path, training)
+        faulty.lose_power(random.Random(operation))
+        assert read_weights(path)["step"] == 7
+
+
+SPOILED = {
+    "depth.encoder.conv1.weight": lambda made: made.model.depth.encoder.conv1.weight,
+    "pose.encoder.bn1.running_var": lambda made: made.model.pose.encoder.bn1.running_var,
+    "optimiser.state.0.exp_avg_sq": lambda made: made.optimiser.state_dict()["state"][0][
+        "exp_avg_sq"
+    ],
+}
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_parameters_that_are_not_finite_are_not_saved(
-    training: Training, tmp_path: Path, value: float
+@pytest.mark.parametrize("name", SPOILED)
+def test_what_is_not_finite_is_not_saved(
+    training: Training, tmp_path: Path, name: str, value: float
 ) -> None:
     path = save_checkpoint(tmp_path, training)
     before = path.read_bytes()
     with torch.no_grad():
-        training.model.depth.encoder.conv1.weight[0, 0, 0, 0] = value
-    with pytest.raises(TrainingError, match="depth.encoder.conv1.weight is not finite"):
+        SPOILED[name](training).view(-1)[0] = value
+    with pytest.raises(TrainingError, match=f"^{name} is not finite after step 7\n"):
         save_checkpoint(tmp_path, training)
     assert path.read_bytes() == before
 
@@ -205,6 +245,60 @@ def test_other_formats_and_missing_parts_are_named(training: Training, tmp_path:
     torch.save(content, path)
     with pytest.raises(WeightsError, match="the checkpoint has no d2s"):
         load_checkpoint(tmp_path, training)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c.update(step="many"), "its step is 'many'"),
+        (lambda c: c.pop("step"), "its step is None"),
+        (lambda c: c["random_states"].update(cpu=torch.ones(3)), "its random state is no"),
+        (lambda c: c["optimiser"].pop("param_groups"), "its optimiser is not of these networks"),
+        (lambda c: c["optimiser"]["state"].update({0: {"step": 1}}), "its optimiser is not of"),
+        (
+            lambda c: c["optimiser"]["state"][0].update(exp_avg=torch.ones(1)),
+            "its optimiser is not of these networks",
+        ),
+        (
+            lambda c: c["optimiser"]["state"][0]["exp_avg"].fill_(float("nan")),
+            "optimiser.state.0.exp_avg is not finite",
+        ),
+    ],
+)
+def test_a_checkpoint_that_does_not_continue_the_run_is_refused(
+    training: Training, tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    path = save_checkpoint(tmp_path, training)
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=f"^the checkpoint does not continue this run: {told}"):
+        load_checkpoint(tmp_path, training)
+
+
+@pytest.mark.parametrize("read", ["resume", "evaluate", "init"])
+def test_a_weight_that_is_not_finite_is_not_read(
+    training: Training, tmp_path: Path, read: str
+) -> None:
+    path = save_checkpoint(tmp_path, training)
+    (tmp_path / "recipe.toml").write_bytes(dump_recipe(RECIPE))
+    content = torch.load(path, weights_only=True)
+    content["depth"]["encoder.conv1.weight"][0, 0, 0, 0] = float("inf")
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=r"^weights are not finite: encoder\.conv1\.weight\n"):
+        if read == "resume":
+            load_checkpoint(tmp_path, training)
+        elif read == "init":
+            load_initial_networks(training.model, tmp_path)
+        else:
+            load_depth_network(tmp_path, device=CPU)
+
+
+def test_a_file_that_no_run_wrote(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "epoch": 3}, tmp_path / FILE_NAME)
+    told = r"^checkpoint\.pt is no run's checkpoint; its entries: state_dict, epoch\n"
+    with pytest.raises(WeightsError, match=told):
+        load_depth_network(tmp_path, device=CPU)
 
 
 def test_a_checkpoint_cut_short_is_reported(training: Training, tmp_path: Path) -> None:

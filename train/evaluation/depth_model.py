@@ -11,7 +11,7 @@ from torch import nn
 
 from xdistill.manifests.disk import PathLike, as_path
 from xdistill.pipeline.kitti.images import as_image, resize
-from xdistill.train.checkpoint import load_depth_network
+from xdistill.train.depth_network import load_depth_network
 from xdistill.train.objective.geometry import scaled_disparity
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import choose_device

@@ -1,135 +1,215 @@
-"""Published weights: ImageNet encoders and Monodepth2's four checkpoint files."""
+"""Monodepth2's four checkpoint files, in the forms in which they circulate."""
 
+import math
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from xdistill.manifests.download import cache_folder, fetch, sha256_of
-from xdistill.manifests.errors import FetchError
-from xdistill.manifests.weights import WeightsError, load_strictly, read_weights
-from xdistill.train.networks.depth import DepthNetwork
+from xdistill.manifests.errors import WeightsError
+from xdistill.manifests.weights import listed, load_strictly, read_weights, tensors_of
+from xdistill.train.networks.depth import SCALES, DepthNetwork
+from xdistill.train.networks.imagenet import CLASSIFIER
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.recipe.recipe import ResNet
-
-IMAGENET_ADDRESS = "https://download.pytorch.org/models/"
-IMAGENET_FILES = {
-    "resnet18": "resnet18-f37072fd.pth",
-    "resnet34": "resnet34-b627a593.pth",
-    "resnet50": "resnet50-0676ba61.pth",
-}
-"""torchvision's published files (BSD-3); the name ends in the first digits of the sha256."""
+from xdistill.train.recipe.recipe import STRIDE, ResNet
 
 PEER_FILES = ("encoder.pth", "depth.pth", "pose_encoder.pth", "pose.pth")
 """A checkpoint folder as Monodepth2 publishes it."""
+LEVELS = 3
+"""How far below a folder checkpoints are looked for: Monodepth2 has NAME/models/weights_19."""
+NAMED = 5
+"""Folders that a message names."""
+ONE_NETWORK = (
+    "give a folder whose files belong to one network of Monodepth2, of the recipe's encoder"
+)
+HEADS = "decoder.1{scale}."
+"""Where depth.pth has the disparity head of a scale, behind the decoder's ten blocks."""
 PEER_SETTINGS = ("height", "width", "use_stereo")
 """Entries of encoder.pth beside its tensors."""
-CLASSIFIER = ("fc.weight", "fc.bias")
-"""ImageNet's classifier, which no network here has."""
-
-
-def load_encoder(encoder: ResNetEncoder, source: str, *, name: str) -> None:
-    """Start an encoder from ImageNet weights or from a torchvision state dict.
-
-    The first convolution of an encoder of two images takes the weights twice, halved, so that two
-    equal images give the features of one.
-
-    Args:
-        encoder: Changed in place, as ``load_state_dict`` does.
-        source: ``imagenet`` or a path.
-        name: The encoder's architecture.
-
-    Raises:
-        FetchError: The ImageNet weights are not available, or are not the published ones.
-        WeightsError: The file does not fit the encoder.
-    """
-    path = _imagenet_file(name) if source == "imagenet" else Path(source)
-    weights = read_weights(path)
-    for key in CLASSIFIER:
-        weights.pop(key, None)
-    images = encoder.conv1.in_channels // 3
-    if images > 1 and isinstance(first := weights.get("conv1.weight"), Tensor):
-        weights["conv1.weight"] = torch.cat([first] * images, 1) / images
-    load_strictly(encoder, weights, where=path)
-
-
-def _imagenet_file(name: str) -> Path:
-    """The published file in the cache folder, checked against the digits in its name."""
-    file = IMAGENET_FILES[name]
-    path = fetch(IMAGENET_ADDRESS + file, cache_folder() / "weights" / file, sha256=None)
-    digest, prefix = sha256_of(path), path.stem.rsplit("-", 1)[1]
-    if not digest.startswith(prefix):
-        raise FetchError(
-            f"the sha256 of the weights is {digest}",
-            expected=f"a sha256 that begins with {prefix}",
-            where=path,
-            remedy=f"put the file from {IMAGENET_ADDRESS + file} in its place",
-        )
-    return path
-
-
-def is_peer_folder(folder: Path) -> bool:
-    """Whether a folder holds Monodepth2's encoder.pth and depth.pth."""
-    return all((folder / file).is_file() for file in PEER_FILES[:2])
-
-
-def load_peer_depth(network: DepthNetwork, folder: Path) -> None:
-    """Load encoder.pth and depth.pth; every tensor of both is accounted for.
-
-    Raises:
-        WeightsError: A file is missing or does not fit.
-    """
-    _load_peer(network, folder, PEER_FILES[:2])
-
-
-def load_peer_pose(network: PoseNetwork, folder: Path) -> None:
-    """Load pose_encoder.pth and pose.pth; every tensor of both is accounted for.
-
-    Raises:
-        WeightsError: A file is missing or does not fit.
-    """
-    _load_peer(network, folder, PEER_FILES[2:])
-
-
-def _load_peer(network: nn.Module, folder: Path, files: tuple[str, ...]) -> None:
-    weights: dict[str, Any] = {}
-    for file in files:
-        weights |= read_weights(folder / file)
-    dropped = (*PEER_SETTINGS, *(f"encoder.{key}" for key in CLASSIFIER))
-    kept = {key: value for key, value in weights.items() if key not in dropped}
-    load_strictly(network, kept, where=folder)
-
-
+RESNET = "encoder.layer4.1.conv1.weight"
+OWN_KEYS = dict(
+    zip(PEER_FILES, (RESNET, "decoder.10.conv.weight", RESNET, "net.3.weight"), strict=True)
+)
+"""A key of each file that no other network's has: a ResNet's last stage, the finest head, ..."""
 _DEPTHS: dict[tuple[bool, bool], ResNet] = {
     (False, False): "resnet18",
     (False, True): "resnet34",
     (True, True): "resnet50",
 }
 """Encoder by whether it has bottlenecks and a sixth block in its third stage."""
+FOREIGN = {
+    r"min_depth_bin": "ManyDepth's encoder",
+    r"downsample_layers\.": "Lite-Mono's encoder, or another on ConvNeXt",
+    r"stage4\.": "an HRNet, as in DIFFNet and RA-Depth",
+    r"patch_embed": "MonoViT's encoder, or another transformer",
+    r"X_01_Conv_0": "HR-Depth's decoder",
+    r"layer3\.6\.": "a ResNet deeper than 50 layers",
+    r"^(net|pose)\.": "a pose decoder",
+    r"^decoder\.": "a depth decoder",
+    r"^layer4\.": "a ResNet of torchvision",
+    r"^encoder\.": "an encoder",
+}
+"""Networks by what their keys match, the surest first."""
+
+
+def is_peer_folder(folder: Path) -> bool:
+    """Whether a folder holds Monodepth2's encoder.pth and depth.pth."""
+    return all((folder / file).exists() for file in PEER_FILES[:2])
+
+
+def no_networks(folder: Path, own: str) -> WeightsError:
+    """The error of a folder without trained networks: it names what is there, and folders below.
+
+    Args:
+        folder: What was given; it may be a file, or not exist.
+        own: File name of a run's checkpoint.
+    """
+    here = [file for file in PEER_FILES if (folder / file).exists()]
+    below = sorted(
+        {
+            path.parent
+            for name in (own, PEER_FILES[0])
+            for depth in range(1, LEVELS + 1)
+            for path in folder.glob("*/" * depth + name)
+        }
+    )
+    found, remedy = "the folder holds no checkpoint", "give a folder that xd-train wrote"
+    if folder.is_file():
+        found, remedy = f"{folder.name} is a file", f"give its folder, {folder.absolute().parent}"
+    elif here:
+        lacking = [file for file in PEER_FILES[:2] if file not in here]
+        found = f"the folder holds {', '.join(here)} without {' and '.join(lacking)}"
+        remedy = "put the file beside it: encoder and decoder are saved as two files"
+    elif below:
+        found = "the folder holds no checkpoint, but folders below it do"
+        remedy = f"give one of them: {', '.join(str(path) for path in below[:NAMED])}"
+    elif not folder.exists():
+        found, remedy = "the folder does not exist", "correct the path, or train first"
+    return WeightsError(
+        found,
+        expected=f"{own} of a run, or Monodepth2's encoder.pth and depth.pth",
+        where=folder.absolute(),
+        remedy=remedy,
+    )
+
+
+def load_peer_depth(network: DepthNetwork, folder: Path) -> list[int]:
+    """Load encoder.pth and depth.pth; every tensor of both is accounted for.
+
+    Training with fewer scales leaves out the coarser disparity heads, which no prediction reads.
+
+    Returns:
+        Scales whose head the files lack: it stays as it was.
+
+    Raises:
+        WeightsError: A file is missing or does not fit.
+    """
+    coarser = {HEADS.format(scale=scale): scale for scale in range(1, SCALES)}
+    weights = _peer_weights(folder, PEER_FILES[:2])
+    missing = [
+        scale for head, scale in coarser.items() if not any(key.startswith(head) for key in weights)
+    ]
+    idle = [head for head, scale in coarser.items() if scale in missing]
+    load_strictly(network, weights, where=folder, idle=idle, remedy=ONE_NETWORK)
+    return missing
+
+
+def load_peer_pose(network: PoseNetwork, folder: Path) -> bool:
+    """Load pose_encoder.pth and pose.pth if the folder has them; networks trained on stereo do not.
+
+    Returns:
+        Whether the folder has them; every tensor of both is then accounted for.
+
+    Raises:
+        WeightsError: One file is missing, or they do not fit.
+    """
+    if not any((folder / file).exists() for file in PEER_FILES[2:]):
+        return False
+    weights = _peer_weights(folder, PEER_FILES[2:])
+    load_strictly(network, weights, where=folder, remedy=ONE_NETWORK)
+    return True
+
+
+def _peer_weights(folder: Path, files: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors of both files, without ImageNet's classifier."""
+    weights: dict[str, Tensor] = {}
+    for file in files:
+        path = folder / file
+        weights |= _monodepth2(read_weights(path), path)
+    dropped = (*PEER_SETTINGS, *(f"encoder.{key}" for key in CLASSIFIER))
+    return {key: value for key, value in weights.items() if key not in dropped}
 
 
 def peer_settings(folder: Path) -> tuple[ResNet, int, int]:
     """Encoder name, width and height in pixels of a published checkpoint folder.
 
     Raises:
-        WeightsError: The file cannot be read, or holds no ResNet-18, -34 or -50.
+        WeightsError: A file cannot be read, is of another network, or does not say its size.
     """
     path = folder / PEER_FILES[0]
-    weights = read_weights(path)
-    bottleneck = "encoder.layer1.0.conv3.weight" in weights
-    deep = "encoder.layer3.5.conv1.weight" in weights
-    name = _DEPTHS.get((bottleneck, deep))
-    try:
-        width, height = int(weights["width"]), int(weights["height"])
-    except (KeyError, TypeError, ValueError):
-        name = None
-    if name is None:
+    content = read_weights(path)
+    keys = _monodepth2(content, path).keys()
+    bottleneck = "encoder.layer1.0.conv3.weight" in keys
+    deep = "encoder.layer3.5.conv1.weight" in keys
+    sizes = {name: _pixels(content.get(name)) for name in PEER_SETTINGS[:2]}
+    height, width = sizes.values()
+    if (bottleneck, deep) not in _DEPTHS or "encoder.layer3.6.conv1.weight" in keys:
+        raise _other_network(path, keys)
+    if height is None or width is None:
         raise WeightsError(
-            "the file holds no Monodepth2 encoder",
-            expected="ResNet-18, -34 or -50 tensors with the entries height and width",
+            f"{path.name} does not say the size of the images: its entries height and width are "
+            f"{content.get('height')} and {content.get('width')}",
+            expected="multiples of 32, in pixels",
             where=path,
-            remedy="give a folder with the published encoder.pth and depth.pth",
+            remedy=_with_sizes(path),
         )
-    return name, width, height
+    return _DEPTHS[bottleneck, deep], width, height
+
+
+def _monodepth2(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors of one of the four files, which must be what its name says."""
+    tensors = tensors_of(content, where=path)
+    if OWN_KEYS[path.name] not in tensors:
+        raise _other_network(path, tensors)
+    return tensors
+
+
+def _other_network(path: Path, keys: Collection[str]) -> WeightsError:
+    """The error of a file that holds something else, named as far as its keys tell."""
+    known = (name for part, name in FOREIGN.items() if any(re.search(part, key) for key in keys))
+    named = next(known, None)
+    return WeightsError(
+        f"{path.name} holds no {path.stem} of Monodepth2, but {len(keys)} tensors"
+        + (f" that look like {named}" if named else ""),
+        expected="Monodepth2's encoder.pth (ResNet-18, -34 or -50) and depth.pth; the tensors here "
+        f"begin with {listed(list(keys), most=3)}",
+        where=path,
+        remedy="give a folder with Monodepth2's encoder.pth and depth.pth; of another network, "
+        "save its disparities and score them with --predictions",
+    )
+
+
+def _pixels(value: object) -> int | None:
+    """A side of the image in pixels, from a number of any kind; None if it is none."""
+    number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+    if not isinstance(number, int | float) or not 0 < number < math.inf:
+        return None
+    return int(number) if number % STRIDE == 0 else None
+
+
+def _with_sizes(path: Path) -> str:
+    """A command that adds the sizes in a copy of the folder."""
+    folder = path.parent.absolute()
+    copy = folder.with_name(f"{folder.name}-640x192")
+    code = (
+        f"import torch; p = {str(copy / path.name)!r}; w = torch.load(p, weights_only=True); "
+        "torch.save(w | {'width': 640, 'height': 192}, p)"
+    )
+    copied = f"cp -r {shlex.quote(str(folder))} {shlex.quote(str(copy))}"
+    return (
+        "add the size that it was trained at, 640x192 for example, to a copy: "
+        f"{copied} && python -c {shlex.quote(code)}"
+    )

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from random_networks import FCN, OCRNET, PIDNET, SEGFORMER, Checkpoints, random_state, save
 
+from xdistill.manifests.errors import WeightsError
 from xdistill.manifests.memory import MemoryShortError
-from xdistill.manifests.weights import WeightsError
 from xdistill.pipeline.cli.segment import segment
 from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.engines.network import quiet

@@ -14,7 +14,8 @@ from random_networks import FCN, OCRNET, random_state, save
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from xdistill.manifests.weights import WeightsError, load_strictly
+from xdistill.manifests.errors import WeightsError
+from xdistill.manifests.weights import load_strictly
 from xdistill.teachers.choice import catalogue
 from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.engines.network import quiet

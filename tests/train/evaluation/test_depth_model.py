@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from training_tree import DRIVE
 
-from xdistill.manifests.errors import XDistillError
-from xdistill.manifests.weights import WeightsError
+from xdistill.manifests.errors import WeightsError, XDistillError
 from xdistill.pipeline.kitti.errors import ImageError
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.tree import image_path
@@ -83,7 +82,7 @@ def test_what_is_no_image_is_refused(image: object, said: str) -> None:
 @pytest.mark.parametrize(
     ("run", "device", "error", "said"),
     [
-        ("none", "cpu", WeightsError, "no checkpoint"),
+        ("none", "cpu", WeightsError, "the folder does not exist"),
         pytest.param(
             *("none", "cuda", TrainingError, "CUDA"),
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device"),
