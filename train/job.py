@@ -16,7 +16,7 @@ from xdistill.train.checkpoint import load_checkpoint, load_initial_weights
 from xdistill.train.data.dataset import TripletDataset
 from xdistill.train.data.labels import LabelSource, find_labels
 from xdistill.train.data.triplets import Selection, Triplets, find_triplets
-from xdistill.train.model import require_depth_network
+from xdistill.train.networks.registry import require_networks
 from xdistill.train.recipe.file import load_recipe, load_run_recipe, override
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.run import read_record, require_empty, resume_run, resumed_recipe, start_run
@@ -98,7 +98,7 @@ def prepare(
     """
     if not resumed:
         require_empty(Path(run))
-    require_depth_network(recipe)
+    require_networks(recipe)
     used = choose_device(device)
     dataset, found = _training_data(recipe, Path(data), store=Path(store), selection=selection)
     return Job(

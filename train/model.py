@@ -1,10 +1,7 @@
 """Everything that is trained, as one module whose forward pass gives the loss."""
 
-import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 
 import torch
 import torch.nn.functional as F
@@ -12,18 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xdistill.grouping.scheme import load_scheme
-from xdistill.train import networks
 from xdistill.train.data.dataset import Batch, unit_images
 from xdistill.train.networks.cost_volume import CostVolumePoseNetwork
 from xdistill.train.networks.d2s import D2SNetwork, d2s_input
-from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.networks.pose import PoseNetwork
+from xdistill.train.networks.registry import depth_network
 from xdistill.train.objective.geometry import invert_pose, pose_matrix
 from xdistill.train.objective.losses import Reduction, Views, d2s_loss, self_supervised, total_loss
-from xdistill.train.recipe.recipe import Recipe, RecipeError
-
-Build = Callable[[Recipe], DepthNetwork]
-"""From a recipe to its depth network with random weights."""
+from xdistill.train.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,42 +144,6 @@ class Model(nn.Module):
         )
         logits: Tensor = self.d2s(read)
         return logits
-
-
-@cache
-def depth_networks() -> dict[str, Build]:
-    """Every depth network in a file of ``networks``, by the name that recipes give it."""
-    found: dict[str, Build] = {}
-    for file in pkgutil.iter_modules(networks.__path__):
-        module = import_module(f"{networks.__name__}.{file.name}")
-        found |= getattr(module, "DEPTH_NETWORKS", {})
-    return found
-
-
-def require_depth_network(recipe: Recipe) -> Build:
-    """The function that builds the recipe's depth network.
-
-    Raises:
-        RecipeError: No file defines the network.
-    """
-    known = depth_networks()
-    if recipe.encoder not in known:
-        raise RecipeError(
-            f"encoder is {recipe.encoder!r}, which is unknown",
-            expected=f"one of {', '.join(sorted(known))}",
-            where=f"recipe {recipe.name!r}",
-            remedy="correct encoder in the recipe, or with --set encoder=NAME",
-        )
-    return known[recipe.encoder]
-
-
-def depth_network(recipe: Recipe) -> DepthNetwork:
-    """The recipe's depth network with random weights.
-
-    Raises:
-        RecipeError: The network is unknown.
-    """
-    return require_depth_network(recipe)(recipe)
 
 
 def pose_network(recipe: Recipe) -> PoseNetwork | CostVolumePoseNetwork | None:

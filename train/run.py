@@ -4,14 +4,15 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from xdistill.manifests import disk
+from xdistill.manifests import disk, loader
 from xdistill.manifests.errors import XDistillError
+from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.recipe.file import FILE_NAME as RECIPE_FILE
-from xdistill.train.recipe.file import dump_recipe, load_run_recipe
+from xdistill.train.recipe.file import RUN_PREFIX, dump_recipe, load_run_recipe
 from xdistill.train.recipe.recipe import RESUMABLE_KEYS, Recipe
 
 RUNS = Path("runs")
@@ -54,6 +55,35 @@ def newest_run(folder: Path = RUNS) -> Path:
             remedy="name the run with --out, or train without --resume",
         )
     return max(runs, key=lambda run: max(file.stat().st_mtime for file in run.iterdir()))
+
+
+def with_initial_run(recipe: Recipe, *, folder: Path = RUNS) -> Recipe:
+    """The recipe with the folder of the run that ``init = "run:NAME"`` stands for.
+
+    Args:
+        recipe: Returned as it is if ``init`` names no recipe.
+        folder: Where runs are looked for.
+
+    Raises:
+        RunError: The folder holds no trained run of that recipe.
+    """
+    if recipe.init is None or not recipe.init.startswith(RUN_PREFIX):
+        return recipe
+    name = recipe.init.removeprefix(RUN_PREFIX)
+    trained = [
+        path
+        for path in folder.glob(f"*/{CHECKPOINT_FILE}")
+        if loader.load("recipes", str(path.with_name(RECIPE_FILE))).get("name") == name
+    ]
+    if not trained:
+        raise RunError(
+            f"recipe {recipe.name} starts from a run of {name}, and there is none",
+            expected=f"a folder with {CHECKPOINT_FILE} and a {RECIPE_FILE} of that name",
+            where=folder.absolute(),
+            remedy=f"run xd-train --recipe {name} first, or name its folder with --set init=FOLDER",
+        )
+    newest = max(trained, key=lambda path: path.stat().st_mtime).parent
+    return replace(recipe, init=str(newest.absolute()))
 
 
 def require_empty(run: Path) -> None:

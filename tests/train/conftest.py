@@ -78,7 +78,7 @@ def seeded() -> None:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks with a tenth of the width: what is tested with them does not depend on it."""
     monkeypatch.setattr(resnet, "STAGE_CHANNELS", (8, 16, 24, 32))
-    monkeypatch.setattr(depth, "DECODER_CHANNELS", (8, 8, 16, 16, 32))
+    monkeypatch.setattr(depth.Encoder, "decoder_channels", (8, 8, 16, 16, 32))
     monkeypatch.setattr(pose, "CHANNELS", 16)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xdistill.manifests import disk
-from xdistill.train.recipe.file import load_recipe
+from xdistill.train.recipe.file import ADDED, load_recipe, load_run_recipe
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 from xdistill.train.run import (
     JsonLines,
@@ -19,6 +19,7 @@ from xdistill.train.run import (
     resumed_recipe,
     start_run,
     truncate,
+    with_initial_run,
 )
 
 RECIPE = Recipe(name="test")
@@ -60,6 +61,40 @@ def test_newest_run_is_the_one_written_to_last(run: Path) -> None:
         for file in (run.parent / name).iterdir():
             os.utime(file, (time, time))
     assert newest_run(run.parent) == run
+
+
+def trained(folder: Path, name: str, *, time: int) -> Path:
+    """A run folder with a recipe of this name and a checkpoint of this time."""
+    start_run(folder, replace(RECIPE, name=name), RECORD)
+    (folder / "checkpoint.pt").touch()
+    os.utime(folder / "checkpoint.pt", (time, time))
+    return folder
+
+
+def test_init_names_the_newest_trained_run_of_a_recipe(tmp_path: Path) -> None:
+    wanted = replace(RECIPE, init="run:small")
+    trained(tmp_path / "small-1", "small", time=1_000)
+    newest = trained(tmp_path / "mine", "small", time=3_000)
+    trained(tmp_path / "small-2", "small", time=2_000)
+    trained(tmp_path / "other-1", "other", time=4_000)
+    start_run(tmp_path / "small-3", replace(RECIPE, name="small"), RECORD)
+    found = with_initial_run(wanted, folder=tmp_path)
+    assert found == replace(RECIPE, init=str(newest))
+    assert with_initial_run(RECIPE, folder=tmp_path) == RECIPE
+
+
+def test_init_without_a_run_says_what_to_train(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="starts from a run of small, and there is none") as caught:
+        with_initial_run(replace(RECIPE, init="run:small"), folder=tmp_path)
+    assert "run xd-train --recipe small first" in str(caught.value)
+
+
+def test_a_run_of_an_earlier_version_is_resumed(run: Path) -> None:
+    path = run / "recipe.toml"
+    kept = [line for line in path.read_text().splitlines() if line.partition(" =")[0] not in ADDED]
+    path.write_text("\n".join(kept) + "\n")
+    assert load_run_recipe(run) == RECIPE
+    assert resumed_recipe(run, RECIPE) == RECIPE
 
 
 def test_no_run_to_resume(tmp_path: Path) -> None:

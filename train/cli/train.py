@@ -78,7 +78,16 @@ class TrainCommand(console.Command):
     "Recipes, whose keys --set changes (docs/recipes.md has every key)", loader.names("recipes")
 )
 @console.choices("Splits", loader.names("splits"))
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, asked: _list(context) if asked else None,
+    help="Show the shipped recipes with the published results, and exit.",
+)
 @console.examples(
+    "xd-train --list",
     "xd-train --recipe xdistill-rn18 --data kitti --store labels.zarr",
     "xd-train --recipe monodepth2-rn18 --drive 2011_09_26_drive_0013_sync --steps 60",
     "xd-train --recipe my.toml --set batch_size=4 --set encoder_weights=none --split my_split.txt",
@@ -111,11 +120,19 @@ def main(**options: Any) -> None:
     click.echo(f"next: xd-eval --run {job.run} --data {job.dataset.root}")
 
 
+def _list(context: click.Context) -> None:
+    from xdistill.train.evaluation.recipes import recipe_list
+
+    click.echo(recipe_list())
+    click.echo("next: xd-train --recipe NAME; docs/recipes.md has every key")
+    context.exit()
+
+
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The options as arguments of ``prepare``; a resumed run fills in those not typed."""
     from xdistill.train.job import recorded
     from xdistill.train.recipe.file import load_recipe
-    from xdistill.train.run import free_name, newest_run
+    from xdistill.train.run import free_name, newest_run, with_initial_run
     from xdistill.train.training import choose_device
 
     asked: dict[str, Any] = {
@@ -132,6 +149,7 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
         asked = own | {key: asked[key] for key in asked if _typed(*_SOURCES[key])}
     else:
         recipe = load_recipe(options["recipe"], overrides=options["overrides"])
+        recipe = with_initial_run(recipe)
         run = options["out"] or free_name(recipe.name)
         note(f"run:     {run}")
         asked |= {"recipe": recipe, "run": run}

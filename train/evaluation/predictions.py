@@ -69,7 +69,8 @@ def predicted_by_run(
         name=run.name,
         backbone=BACKBONES.get(recipe.encoder),
         resolution=f"{recipe.width}x{recipe.height}",
-        facts={"run": str(run), "recipe": recipe.name, "poses": recipe.pose_source},
+        facts={"run": str(run), "recipe": recipe.name, "poses": recipe.pose_source}
+        | ({"remark": recipe.remark} if recipe.remark else {}),
         disparities=predict_frames(model, root, frames),
     )
 

@@ -1,15 +1,19 @@
 """The published results: rows of the paper's tables, as printed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from xdistill.manifests import loader
+from xdistill.manifests.errors import ManifestError
 from xdistill.train.evaluation.protocols import METRICS
 
 MAIN_TABLES = ("2", "8")
 """Tables of results; Tables 5-7 are ablations."""
 USUAL_RESOLUTION = "640x192"
 NOT_STATED = "NA"
+REFERENCE = ("table", "method", "backbone", "resolution")
+"""Columns that name a row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,24 +53,42 @@ def published_rows(protocol: str) -> list[Row]:
     rows: dict[tuple[str, ...], Row] = {}
     for line in loader.load_table("published", "published_results"):
         if line["protocol"] == protocol and line["table"] in MAIN_TABLES:
-            metrics = tuple(line[name] for name in METRICS)
-            row = Row(
-                method=line["method"],
-                backbone=line["backbone"],
-                resolution=line["resolution"],
-                metrics=metrics,
-                semantic=line["semantic_dagger"] == "1",
-                note=_note(line),
-                table=line["table"],
-            )
-            rows.setdefault((row.backbone, row.resolution, *metrics), row)
+            row = _row(line)
+            rows.setdefault((row.backbone, row.resolution, *row.metrics), row)
     return list(rows.values())
 
 
-def _note(line: dict[str, str]) -> str | None:
-    key = ("table", "method", "backbone", "resolution")
+def published_row(reference: str) -> Row:
+    """The row that a recipe names: table, method, backbone, resolution.
+
+    Raises:
+        ManifestError: The tables have no such row.
+    """
+    for line in loader.load_table("published", "published_results"):
+        if reference == " ".join(line[key] for key in REFERENCE):
+            return _row(line)
+    raise ManifestError(
+        f"no published table has the row {reference!r}",
+        expected="a table's number, method, backbone and resolution as printed there",
+        remedy=f"correct {reference!r} in the recipe",
+    )
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    return Row(
+        method=line["method"],
+        backbone=line["backbone"],
+        resolution=line["resolution"],
+        metrics=tuple(line[name] for name in METRICS),
+        semantic=line["semantic_dagger"] == "1",
+        note=_note(line),
+        table=line["table"],
+    )
+
+
+def _note(line: Mapping[str, str]) -> str | None:
     for note in loader.load_table("published", "notes"):
-        if all(note[name] == line[name] for name in key):
+        if all(note[name] == line[name] for name in REFERENCE):
             return note["note"]
     return None
 

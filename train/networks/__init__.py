@@ -1,5 +1,6 @@
 """One architecture a file.
 
-A file that defines ``DEPTH_NETWORKS``, a table from the names that recipes may give as ``encoder``
-to functions that build the network of a recipe, adds these depth networks: nothing else is edited.
+A file that defines ``ENCODERS``, a table from the names that recipes may give as ``encoder`` to
+functions that build the encoder of a recipe, adds these encoders: nothing else is edited.
+``DECODERS`` does the same for ``decoder``.
 """

@@ -12,6 +12,7 @@ from torch import Tensor
 from xdistill.manifests.errors import WeightsError
 from xdistill.manifests.weights import listed, load_strictly, read_weights, tensors_of
 from xdistill.train.networks.depth import SCALES, DepthNetwork
+from xdistill.train.networks.hr_depth import HRDepthDecoder, from_published
 from xdistill.train.networks.imagenet import CLASSIFIER
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.recipe.recipe import STRIDE, ResNet
@@ -34,19 +35,21 @@ OWN_KEYS = dict(
     zip(PEER_FILES, (RESNET, "decoder.10.conv.weight", RESNET, "net.3.weight"), strict=True)
 )
 """A key of each file that no other network's has: a ResNet's last stage, the finest head, ..."""
-_DEPTHS: dict[tuple[bool, bool], ResNet] = {
-    (False, False): "resnet18",
-    (False, True): "resnet34",
-    (True, True): "resnet50",
+HR_DEPTH_KEY = "convs.X_04_Conv_1.conv.conv.weight"
+"""A key of HR-Depth's depth.pth that no other network's has."""
+_DEPTHS: dict[tuple[bool, bool, bool], ResNet] = {
+    (False, False, False): "resnet18",
+    (False, True, False): "resnet34",
+    (True, True, False): "resnet50",
+    (True, True, True): "resnet101",
 }
-"""Encoder by whether it has bottlenecks and a sixth block in its third stage."""
+"""Encoder by whether it has bottlenecks, and a 6th and a 23rd block in its third stage."""
 FOREIGN = {
     r"min_depth_bin": "ManyDepth's encoder",
     r"downsample_layers\.": "Lite-Mono's encoder, or another on ConvNeXt",
     r"stage4\.": "an HRNet, as in DIFFNet and RA-Depth",
     r"patch_embed": "MonoViT's encoder, or another transformer",
-    r"X_01_Conv_0": "HR-Depth's decoder",
-    r"layer3\.6\.": "a ResNet deeper than 50 layers",
+    r"layer3\.23\.": "a ResNet deeper than 101 layers",
     r"^(net|pose)\.": "a pose decoder",
     r"^decoder\.": "a depth decoder",
     r"^layer4\.": "a ResNet of torchvision",
@@ -96,6 +99,15 @@ def no_networks(folder: Path, own: str) -> WeightsError:
     )
 
 
+def has_hr_depth(folder: Path) -> bool:
+    """Whether the folder's depth.pth is HR-Depth's.
+
+    Raises:
+        WeightsError: The file cannot be read.
+    """
+    return HR_DEPTH_KEY in read_weights(folder / PEER_FILES[1])
+
+
 def load_peer_depth(network: DepthNetwork, folder: Path) -> list[int]:
     """Load encoder.pth and depth.pth; every tensor of both is accounted for.
 
@@ -107,6 +119,9 @@ def load_peer_depth(network: DepthNetwork, folder: Path) -> list[int]:
     Raises:
         WeightsError: A file is missing or does not fit.
     """
+    if isinstance(network.decoder, HRDepthDecoder):
+        _load_hr_depth(network, folder)
+        return []
     coarser = {HEADS.format(scale=scale): scale for scale in range(1, SCALES)}
     weights = _peer_weights(folder, PEER_FILES[:2])
     missing = [
@@ -115,6 +130,17 @@ def load_peer_depth(network: DepthNetwork, folder: Path) -> list[int]:
     idle = [head for head, scale in coarser.items() if scale in missing]
     load_strictly(network, weights, where=folder, idle=idle, remedy=ONE_NETWORK)
     return missing
+
+
+def _load_hr_depth(network: DepthNetwork, folder: Path) -> None:
+    """Load HR-Depth's encoder.pth, which is Monodepth2's in form, and its depth.pth."""
+    encoder = _peer_weights(folder, PEER_FILES[:1])
+    path = folder / PEER_FILES[1]
+    decoder = tensors_of(read_weights(path), where=path)
+    if HR_DEPTH_KEY not in decoder:
+        raise _other_network(path, decoder)
+    own = {f"decoder.{key}": tensor for key, tensor in from_published(decoder).items()}
+    load_strictly(network, encoder | own, where=folder, remedy=ONE_NETWORK)
 
 
 def load_peer_pose(network: PoseNetwork, folder: Path) -> bool:
@@ -153,10 +179,11 @@ def peer_settings(folder: Path) -> tuple[ResNet, int, int]:
     content = read_weights(path)
     keys = _monodepth2(content, path).keys()
     bottleneck = "encoder.layer1.0.conv3.weight" in keys
-    deep = "encoder.layer3.5.conv1.weight" in keys
+    deep, deeper = (f"encoder.layer3.{block}.conv1.weight" in keys for block in (5, 22))
     sizes = {name: _pixels(content.get(name)) for name in PEER_SETTINGS[:2]}
     height, width = sizes.values()
-    if (bottleneck, deep) not in _DEPTHS or "encoder.layer3.6.conv1.weight" in keys:
+    named = (bottleneck, deep, deeper)
+    if named not in _DEPTHS or ("encoder.layer3.6.conv1.weight" in keys and not deeper):
         raise _other_network(path, keys)
     if height is None or width is None:
         raise WeightsError(
@@ -166,7 +193,7 @@ def peer_settings(folder: Path) -> tuple[ResNet, int, int]:
             where=path,
             remedy=_with_sizes(path),
         )
-    return _DEPTHS[bottleneck, deep], width, height
+    return _DEPTHS[named], width, height
 
 
 def _monodepth2(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
@@ -184,8 +211,8 @@ def _other_network(path: Path, keys: Collection[str]) -> WeightsError:
     return WeightsError(
         f"{path.name} holds no {path.stem} of Monodepth2, but {len(keys)} tensors"
         + (f" that look like {named}" if named else ""),
-        expected="Monodepth2's encoder.pth (ResNet-18, -34 or -50) and depth.pth; the tensors here "
-        f"begin with {listed(list(keys), most=3)}",
+        expected="Monodepth2's encoder.pth (ResNet-18, -34, -50 or -101) and depth.pth; the "
+        f"tensors here begin with {listed(list(keys), most=3)}",
         where=path,
         remedy="give a folder with Monodepth2's encoder.pth and depth.pth; of another network, "
         "save its disparities and score them with --predictions",

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xdistill.train.networks.resnet import ARCHITECTURES, ResNetEncoder
-from xdistill.train.recipe.recipe import ROAD_HEIGHTS, Recipe
+from xdistill.train.recipe.recipe import ROAD_HEIGHTS, Recipe, RecipeError
 
 DECODER_CHANNELS = (16, 32, 64, 128, 256)
 """Output channels of the decoder's rows, finest first."""
@@ -52,6 +51,44 @@ def recipe_prior(recipe: Recipe) -> RowPrior | None:
     if recipe.row_prior is None:
         return None
     return RowPrior(height=recipe.row_prior, min_depth=recipe.min_depth, max_depth=recipe.max_depth)
+
+
+def sigmoid_disparity(
+    logits: Float[Tensor, "batch 1 h w"], prior: RowPrior | None
+) -> Float[Tensor, "batch 1 h w"]:
+    """The sigmoid disparity of a head's logits."""
+    if prior is not None:
+        logits = logits + prior.logits(logits.shape[2], like=logits)
+    return torch.sigmoid(logits)
+
+
+class Encoder(nn.Module):
+    """What a depth network reads its image with: the base of every encoder."""
+
+    channels: Sequence[int]
+    """Channels of the features, finest first."""
+    decoder_channels: Sequence[int] = DECODER_CHANNELS
+    """Output channels of a decoder's rows beside it, finest first."""
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> list[Float[Tensor, "batch _ _ _"]]:
+        """Features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size of images in [0, 1]."""
+        raise NotImplementedError
+
+    def start_from(self, source: str) -> None:
+        """Take published weights: ``imagenet``, or the path of a file.
+
+        Raises:
+            FetchError: The ImageNet weights are not available, or are not the published ones.
+            WeightsError: The file does not fit the encoder.
+            RecipeError: There are none.
+        """
+        raise RecipeError(
+            f"encoder_weights is {source!r}, but there are no published weights of this encoder",
+            expected="encoder_weights none",
+            remedy="train from random weights with --set encoder_weights=none",
+        )
 
 
 class ReflectedConvolution(nn.Module):
@@ -115,17 +152,14 @@ class DepthDecoder(nn.ModuleList):
             x = F.interpolate(before(x), scale_factor=2, mode="nearest")
             x = after(torch.cat([x, features[row - 1]], 1) if row else x)
             if row < SCALES:
-                logits = self[2 * rows + row](x)
-                if self.prior is not None:
-                    logits = logits + self.prior.logits(logits.shape[2], like=logits)
-                disparities.insert(0, torch.sigmoid(logits))
+                disparities.insert(0, sigmoid_disparity(self[2 * rows + row](x), self.prior))
         return disparities
 
 
 class DepthNetwork(nn.Module):
     """An encoder and a decoder, images to sigmoid disparities; what remains after training."""
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, decoder: nn.Module) -> None:
         """Join the two parts.
 
         Args:
@@ -143,21 +177,11 @@ class DepthNetwork(nn.Module):
         return self.decoder(self.encoder(images))  # type: ignore[no-any-return]
 
 
-def monodepth2(encoder: str, *, prior: RowPrior | None = None) -> DepthNetwork:
-    """Monodepth2's depth network with random weights.
-
-    Args:
-        encoder: A key of ``resnet.ARCHITECTURES``.
-        prior: Where disparity starts from; None starts from the middle of its range.
-    """
-    resnet = ResNetEncoder(encoder)
-    decoder = DepthDecoder(resnet.channels, decoder_channels=DECODER_CHANNELS, prior=prior)
-    return DepthNetwork(resnet, decoder)
+def monodepth2(encoder: Encoder, recipe: Recipe) -> DepthDecoder:
+    """Monodepth2's decoder with random weights."""
+    prior = recipe_prior(recipe)
+    return DepthDecoder(encoder.channels, decoder_channels=encoder.decoder_channels, prior=prior)
 
 
-def _of_recipe(recipe: Recipe) -> DepthNetwork:
-    return monodepth2(recipe.encoder, prior=recipe_prior(recipe))
-
-
-DEPTH_NETWORKS = dict.fromkeys(ARCHITECTURES, _of_recipe)
-"""By the name that a recipe gives as ``encoder``."""
+DECODERS = {"monodepth2": monodepth2}
+"""By the name that a recipe gives as ``decoder``."""

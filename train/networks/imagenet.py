@@ -3,47 +3,47 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from xdistill.manifests.download import cache_folder, fetch, sha256_of
 from xdistill.manifests.errors import FetchError
-from xdistill.manifests.weights import load_strictly, read_weights, tensors_of
-from xdistill.train.networks.resnet import ResNetEncoder
+from xdistill.manifests.weights import read_weights, tensors_of
 
 IMAGENET_ADDRESS = "https://download.pytorch.org/models/"
 IMAGENET_FILES = {
     "resnet18": "resnet18-f37072fd.pth",
     "resnet34": "resnet34-b627a593.pth",
     "resnet50": "resnet50-0676ba61.pth",
+    "resnet101": "resnet101-63fe2227.pth",
 }
 """torchvision's published files (BSD-3); the name ends in the first digits of the sha256."""
 CLASSIFIER = ("fc.weight", "fc.bias")
 """ImageNet's classifier, which no network here has."""
 
 
-def load_encoder(encoder: ResNetEncoder, source: str, *, name: str) -> None:
-    """Start an encoder from ImageNet weights or from a torchvision state dict.
+def torchvision_weights(source: str, *, name: str, images: int) -> tuple[dict[str, Tensor], Path]:
+    """ImageNet's weights of a ResNet, or those of a torchvision state dict, and their file.
 
     The first convolution of an encoder of two images takes the weights twice, halved, so that two
     equal images give the features of one.
 
     Args:
-        encoder: Changed in place, as ``load_state_dict`` does.
         source: ``imagenet`` or a path.
         name: The encoder's architecture.
+        images: RGB images stacked along the channels of the encoder's input.
 
     Raises:
         FetchError: The ImageNet weights are not available, or are not the published ones.
-        WeightsError: The file does not fit the encoder.
+        WeightsError: The file cannot be read, or holds more than tensors.
     """
     path = _imagenet_file(name) if source == "imagenet" else Path(source)
     weights = tensors_of(read_weights(path), where=path)
     for key in CLASSIFIER:
         weights.pop(key, None)
-    images = encoder.conv1.in_channels // 3
     first = weights.get("conv1.weight")
     if images > 1 and first is not None and first.ndim == 4:
         weights["conv1.weight"] = torch.cat([first] * images, 1) / images
-    load_strictly(encoder, weights, where=path)
+    return weights, path
 
 
 def _imagenet_file(name: str) -> Path:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xdistill.train.networks.depth import DepthDecoder, DepthNetwork, recipe_prior
+from xdistill.train.networks.depth import Encoder
 from xdistill.train.networks.resnet import DEVIATION, MEAN, BasicBlock, initialise
 from xdistill.train.recipe.recipe import Recipe
 
@@ -14,12 +14,12 @@ DECODER_CHANNELS = (8, 16, 32, 64, 128)
 """Channels of the decoder's rows beside it, finest first: half of Monodepth2's."""
 
 
-class NarrowEncoder(nn.Module):
+class NarrowEncoder(Encoder):
     """A quarter of ResNet-18's channels and one residual block per stage; 5x5 at the entrance."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.channels = CHANNELS
+        self.channels, self.decoder_channels = CHANNELS, DECODER_CHANNELS
         self.conv1 = nn.Conv2d(3, CHANNELS[0], 5, stride=2, padding=2, bias=False)
         self.bn1 = nn.BatchNorm2d(CHANNELS[0])
         self.stages = nn.ModuleList(
@@ -39,13 +39,9 @@ class NarrowEncoder(nn.Module):
         return features
 
 
-def _of_recipe(recipe: Recipe) -> DepthNetwork:
-    """The narrow encoder under a decoder of half Monodepth2's channels."""
-    encoder, prior = NarrowEncoder(), recipe_prior(recipe)
-    return DepthNetwork(
-        encoder, DepthDecoder(CHANNELS, decoder_channels=DECODER_CHANNELS, prior=prior)
-    )
+def _of_recipe(recipe: Recipe) -> NarrowEncoder:
+    return NarrowEncoder()
 
 
-DEPTH_NETWORKS = {"narrow": _of_recipe}
+ENCODERS = {"narrow": _of_recipe}
 """By the name that a recipe gives as ``encoder``."""

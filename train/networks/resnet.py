@@ -7,6 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xdistill.manifests.weights import load_strictly
+from xdistill.train.networks.depth import Encoder
+from xdistill.train.networks.imagenet import torchvision_weights
+from xdistill.train.recipe.recipe import Recipe
+
 MEAN = 0.45
 DEVIATION = 0.225
 """One mean and deviation for all three channels, as Monodepth2 normalises its input."""
@@ -33,7 +38,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 convolutions and the shortcut (ResNet-50)."""
+    """1x1, 3x3 (with the stride), 1x1 convolutions and the shortcut (ResNet-50 and -101)."""
 
     expansion = 4
 
@@ -77,10 +82,11 @@ ARCHITECTURES = {
     "resnet18": Architecture(block=BasicBlock, blocks=(2, 2, 2, 2)),
     "resnet34": Architecture(block=BasicBlock, blocks=(3, 4, 6, 3)),
     "resnet50": Architecture(block=Bottleneck, blocks=(3, 4, 6, 3)),
+    "resnet101": Architecture(block=Bottleneck, blocks=(3, 4, 23, 3)),
 }
 
 
-class ResNetEncoder(nn.Module):
+class ResNetEncoder(Encoder):
     """A ResNet without its classifier; parameter names as in the published ImageNet weights."""
 
     def __init__(self, name: str, *, images: int = 1) -> None:
@@ -91,6 +97,7 @@ class ResNetEncoder(nn.Module):
             images: RGB images stacked along the channels of its input.
         """
         super().__init__()
+        self.name, self.images = name, images
         architecture = ARCHITECTURES[name]
         self.channels = (64, *(c * architecture.block.expansion for c in STAGE_CHANNELS))
         self.conv1 = nn.Conv2d(3 * images, 64, 7, stride=2, padding=3, bias=False)
@@ -115,6 +122,16 @@ class ResNetEncoder(nn.Module):
             features.append(stage(features[-1]))
         return features
 
+    def start_from(self, source: str) -> None:
+        """Take ImageNet weights (``imagenet``), or those of a torchvision state dict, by its path.
+
+        Raises:
+            FetchError: The ImageNet weights are not available, or are not the published ones.
+            WeightsError: The file does not fit the encoder.
+        """
+        weights, path = torchvision_weights(source, name=self.name, images=self.images)
+        load_strictly(self, weights, where=path)
+
 
 def _stage(
     block: type[BasicBlock] | type[Bottleneck],
@@ -134,3 +151,11 @@ def initialise(encoder: nn.Module) -> None:
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _of_recipe(recipe: Recipe) -> ResNetEncoder:
+    return ResNetEncoder(recipe.encoder)
+
+
+ENCODERS = dict.fromkeys(ARCHITECTURES, _of_recipe)
+"""By the name that a recipe gives as ``encoder``."""

@@ -18,8 +18,16 @@ from xdistill.train.recipe.recipe import Recipe, RecipeError
 FILE_NAME = "recipe.toml"
 BASE = "base"
 """The key that names the recipe to inherit from."""
+ABOUT = "about"
+"""What the recipe is, in a sentence; not inherited."""
+REPRODUCES = "reproduces"
+"""Published rows that it reproduces: table, method, backbone, resolution; not inherited."""
 NONE_TEXT = "none"
 """How an optional key is unset with ``--set``."""
+ADDED = {"remark": NONE_TEXT, "decoder": "monodepth2", "pose_encoder_weights": "same"}
+"""Keys that runs of earlier versions lack, with what these versions did."""
+RUN_PREFIX = "run:"
+"""Before the name of the recipe whose newest run ``init`` starts from."""
 
 
 def load_recipe(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
@@ -37,14 +45,15 @@ def load_recipe(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
 def load_run_recipe(run: Path) -> Recipe:
     """Read the recipe of a run, which holds every key.
 
-    No key takes its default: that would be another network than the run's.
+    No key takes its default: that would be another network than the run's. A key that is newer than
+    the run has the value of what was done before.
 
     Raises:
         ManifestError: Not found or not TOML.
         RecipeError: A key is missing or unknown, or a value invalid.
     """
     path = run / FILE_NAME
-    values = loader.load("recipes", str(path))
+    values = ADDED | loader.load("recipes", str(path))
     missing = [field.name for field in fields(Recipe) if field.name not in values]
     if missing:
         raise RecipeError(
@@ -53,7 +62,7 @@ def load_run_recipe(run: Path) -> Recipe:
             where=path,
             remedy="restore the file, or start a new run",
         )
-    return load_recipe(str(path))
+    return build_recipe(values, where=f"recipe {str(path)!r}")
 
 
 def dump_recipe(recipe: Recipe) -> bytes:
@@ -114,6 +123,8 @@ def _inherited(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
         )
     values = loader.load("recipes", name)
     base = values.pop(BASE, None)
+    for key in (ABOUT, REPRODUCES):
+        values.pop(key, None)
     if base is None:
         return values
     beside = as_path(name).parent / as_path(str(base))
@@ -128,12 +139,15 @@ def _absolute_paths(values: Mapping[str, Any]) -> dict[str, str]:
     words = {
         "scheme": loader.names("schemes"),
         "encoder_weights": ["imagenet", "none"],
+        "pose_encoder_weights": ["same", "imagenet", "none"],
         "init": [NONE_TEXT],
     }
     return {
         key: str(as_path(values[key]).absolute())
         for key, known in words.items()
-        if isinstance(values.get(key), str) and values[key] not in known
+        if isinstance(values.get(key), str)
+        and values[key] not in known
+        and not values[key].startswith(RUN_PREFIX)
     }
 
 

@@ -11,7 +11,7 @@ STRIDE = 32
 SMALLEST = 2 * STRIDE
 """Smallest side in pixels: the coarsest feature needs two pixels to reflect its border."""
 
-ResNet = Literal["resnet18", "resnet34", "resnet50"]
+ResNet = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 
 ROAD_HEIGHTS = (3.84, 15.0)
 """Nearest and farthest depth of the row prior in camera heights; 1.92 / 0.5 at the lowest row."""
@@ -31,10 +31,14 @@ class Recipe:
 
     name: str
     """Name of the run folder and of the row in reports."""
+    remark: str | None = None
+    """What every report says of a run of this recipe."""
 
     encoder: str = "resnet18"
-    """Depth network by its encoder: resnet18, resnet34, resnet50 (section 4.1, Cai et al. 2021) or
-    narrow, a sixteenth of resnet18 in parameters."""
+    """Encoder of the depth network: resnet18, resnet34, resnet50 (section 4.1, Cai et al. 2021),
+    resnet101, timm:NAME (any encoder of timm), or narrow, a sixteenth of resnet18 in parameters."""
+    decoder: str = "monodepth2"
+    """Decoder of the depth network: monodepth2, or hr-depth (Lyu et al., AAAI 2021; Table 8)."""
     pose: Literal["network", "oxts"] = "network"
     """Source of the camera motions: a pose network (Monodepth2), or recorded poses in metres."""
     pose_network: Literal["resnet", "cost_volume"] = "resnet"
@@ -42,10 +46,14 @@ class Recipe:
     pose_encoder: ResNet = "resnet18"
     """Encoder of the resnet pose network (Monodepth2: resnet18)."""
     encoder_weights: str = "imagenet"
-    """Initial weights of the encoders: imagenet (Monodepth2), none (random), or the path of a
-    torchvision state dict."""
+    """Initial weights of the depth network's encoder: imagenet (Monodepth2), none (random), or the
+    path of a state dict of torchvision or, for timm:NAME, of timm."""
+    pose_encoder_weights: str = "same"
+    """Initial weights of the pose network's encoder: same (as encoder_weights), imagenet, none, or
+    the path of a torchvision state dict."""
     init: str | None = None
-    """Folder of the initial networks: a run, or Monodepth2's encoder.pth, depth.pth, ..."""
+    """Folder of the initial networks: a run, or Monodepth2's encoder.pth, depth.pth, ...; or
+    run:NAME, the newest run of that recipe beside this one."""
 
     width: int = 640
     """Image width in pixels, a multiple of 32 (Monodepth2)."""
@@ -152,9 +160,16 @@ class Recipe:
         """One file of weights must fit every encoder that starts from it."""
         own = self.encoder_weights not in ("imagenet", "none")
         resnet = self.pose == "network" and self.pose_network == "resnet"
-        if own and resnet and self.pose_encoder != self.encoder:
+        shared = resnet and self.pose_encoder_weights == "same"
+        if own and shared and self.pose_encoder != self.encoder:
             found = f"one file for encoder {self.encoder} and pose_encoder {self.pose_encoder}"
             raise _bad(self, "encoder_weights", "a file of one architecture for both", found=found)
+
+    @property
+    def pose_weights(self) -> str:
+        """Initial weights of the pose network's encoder."""
+        own = self.pose_encoder_weights
+        return self.encoder_weights if own == "same" else own
 
     @property
     def size(self) -> tuple[int, int]:

@@ -143,7 +143,7 @@ def test_resume_says_what_the_record_does_not_decide(run: Run, tmp_path: Path) -
         (["--drive", "0001", "--set", "scheme=absent.toml"], "no scheme named"),
         (["--steps", "0"], "not in the range"),
         (["--drive", "0001", "--set", "min_confidence=1.5"], "a share in 0-1"),
-        (["--drive", "0001", "--set", "encoder=resnet19"], "one of narrow, resnet18, resnet34"),
+        (["--drive", "0001", "--set", "encoder=resnet19"], "one of narrow, resnet101, resnet18"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback_and_write_nothing(

@@ -85,7 +85,7 @@ def test_command_writes_what_it_shows(run: Path, split: Path, data: Path, tmp_pa
             {"--json": "nodir/x.json"},
             "--json nodir/x.json cannot be written (No such file or directory)",
         ),
-        ({"--json": "."}, "--json . cannot be written (a folder)"),
+        ({"--json": "."}, "--json . cannot be written (it is a folder, not a file)"),
         ({"--run": "nosuch"}, "nosuch"),
     ],
 )

@@ -18,12 +18,16 @@ from xdistill.train.networks.checkpoints import (
     no_networks,
     peer_settings,
 )
-from xdistill.train.networks.depth import DepthNetwork, monodepth2
+from xdistill.train.networks.depth import DepthNetwork
 from xdistill.train.networks.pose import PoseNetwork
+from xdistill.train.networks.registry import depth_network
 from xdistill.train.networks.resnet import ResNetEncoder
+from xdistill.train.recipe.recipe import Recipe
+
+RN18 = Recipe(name="test")
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
 def test_encoder_and_size_are_found_in_published_files(
     narrow: None, tmp_path: Path, name: str
 ) -> None:
@@ -40,7 +44,7 @@ def test_encoder_and_size_are_found_in_published_files(
 def networks(narrow: None) -> tuple[DepthNetwork, PoseNetwork]:
     """A depth and a pose network with random weights."""
     torch.manual_seed(3)
-    return monodepth2("resnet18"), PoseNetwork("resnet18")
+    return depth_network(RN18), PoseNetwork("resnet18")
 
 
 @pytest.fixture
@@ -81,7 +85,7 @@ def test_forms_in_which_checkpoints_circulate(
 ) -> None:
     for file in PEER_FILES:
         change(folder / file, FORMS[form])
-    depth, pose = monodepth2("resnet18"), PoseNetwork("resnet18")
+    depth, pose = depth_network(RN18), PoseNetwork("resnet18")
     assert peer_settings(folder) == ("resnet18", 128, 64)
     assert load_peer_depth(depth, folder) == [] and load_peer_pose(pose, folder)
     tolerance = 1e-3 if form == "half precision" else 0.0
@@ -98,7 +102,7 @@ def test_the_finest_head_alone_decides_a_prediction(
 ) -> None:
     lost = tuple(f"decoder.1{scale}." for scale in range(kept, 4))
     change(folder / "depth.pth", lambda w: {k: v for k, v in w.items() if not k.startswith(lost)})
-    loaded = monodepth2("resnet18")
+    loaded = depth_network(RN18)
     assert load_peer_depth(loaded, folder) == list(range(kept, 4))
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -108,7 +112,7 @@ def test_the_finest_head_alone_decides_a_prediction(
 def test_a_head_that_lacks_its_bias_is_named(folder: Path) -> None:
     change(folder / "depth.pth", lambda w: {k: v for k, v in w.items() if "12.conv.bias" not in k})
     with pytest.raises(WeightsError, match=r"missing \(1\): decoder.12.conv.bias\n"):
-        load_peer_depth(monodepth2("resnet18"), folder)
+        load_peer_depth(depth_network(RN18), folder)
 
 
 def test_networks_trained_on_stereo_have_no_pose_files(folder: Path) -> None:
@@ -124,7 +128,7 @@ def test_networks_trained_on_stereo_have_no_pose_files(folder: Path) -> None:
     [
         ("downsample_layers.0.0.conv.weight", "Lite-Mono's encoder, or another on ConvNeXt"),
         ("encoder.stage4.0.branches.0.0.conv1.weight", "an HRNet, as in DIFFNet and RA-Depth"),
-        ("encoder.layer3.6.conv1.weight", "a ResNet deeper than 50 layers"),
+        ("encoder.layer3.23.conv1.weight", "a ResNet deeper than 101 layers"),
         ("layer4.1.conv1.weight", "a ResNet of torchvision"),
     ],
 )

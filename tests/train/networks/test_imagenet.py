@@ -9,7 +9,6 @@ import torch
 from xdistill.manifests.download import cache_folder
 from xdistill.manifests.errors import FetchError, WeightsError
 from xdistill.train.networks import imagenet
-from xdistill.train.networks.imagenet import load_encoder
 from xdistill.train.networks.resnet import ResNetEncoder
 
 
@@ -24,7 +23,7 @@ def torchvision_file(path: Path, encoder: ResNetEncoder) -> Path:
 
 def test_encoder_from_a_file(narrow: None, tmp_path: Path) -> None:
     source, target = ResNetEncoder("resnet18"), ResNetEncoder("resnet18")
-    load_encoder(target, str(torchvision_file(tmp_path / "w.pth", source)), name="resnet18")
+    target.start_from(str(torchvision_file(tmp_path / "w.pth", source)))
     for key, value in source.state_dict().items():
         assert torch.equal(target.state_dict()[key], value)
 
@@ -32,7 +31,7 @@ def test_encoder_from_a_file(narrow: None, tmp_path: Path) -> None:
 def test_two_equal_images_look_like_one(narrow: None, tmp_path: Path) -> None:
     one = ResNetEncoder("resnet18").eval()
     two = ResNetEncoder("resnet18", images=2).eval()
-    load_encoder(two, str(torchvision_file(tmp_path / "w.pth", one)), name="resnet18")
+    two.start_from(str(torchvision_file(tmp_path / "w.pth", one)))
     image = torch.rand(1, 3, 64, 64)
     doubled = two(torch.cat([image, image], 1))[-1]
     torch.testing.assert_close(doubled, one(image)[-1], rtol=1e-3, atol=1e-3)
@@ -43,7 +42,7 @@ def test_imagenet_weights_without_a_network_name_address_and_place(
 ) -> None:
     monkeypatch.setattr(imagenet, "IMAGENET_ADDRESS", "file:///nowhere/")
     with pytest.raises(FetchError) as caught:
-        load_encoder(ResNetEncoder("resnet18"), "imagenet", name="resnet18")
+        ResNetEncoder("resnet18").start_from("imagenet")
     target = cache_folder() / "weights" / "resnet18-f37072fd.pth"
     assert "file:///nowhere/resnet18-f37072fd.pth" in str(caught.value)
     assert f"put it at {target}" in str(caught.value)
@@ -62,14 +61,14 @@ def test_imagenet_weights_are_checked_against_their_name(
         (folder / name).write_bytes(written.read_bytes())
     target = ResNetEncoder("resnet18")
     monkeypatch.setitem(imagenet.IMAGENET_FILES, "resnet18", right)
-    load_encoder(target, "imagenet", name="resnet18")
+    target.start_from("imagenet")
     assert torch.equal(target.conv1.weight, source.conv1.weight)
     monkeypatch.setitem(imagenet.IMAGENET_FILES, "resnet18", wrong)
     with pytest.raises(FetchError, match="begins with 00000000"):
-        load_encoder(target, "imagenet", name="resnet18")
+        target.start_from("imagenet")
 
 
 def test_an_encoder_of_another_depth_is_refused(narrow: None, tmp_path: Path) -> None:
     path = torchvision_file(tmp_path / "w.pth", ResNetEncoder("resnet34"))
     with pytest.raises(WeightsError, match=r"unexpected \(\d+\): layer1.2"):
-        load_encoder(ResNetEncoder("resnet18"), str(path), name="resnet18")
+        ResNetEncoder("resnet18").start_from(str(path))

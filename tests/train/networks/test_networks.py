@@ -5,14 +5,17 @@ import torch
 from torch import nn
 
 from xdistill.train.networks.d2s import D2SNetwork, d2s_input
-from xdistill.train.networks.depth import monodepth2
 from xdistill.train.networks.pose import PoseNetwork
+from xdistill.train.networks.registry import depth_network
 from xdistill.train.networks.resnet import ResNetEncoder
+from xdistill.train.recipe.recipe import Recipe
 
+RN18 = Recipe(name="test")
 PARAMETERS: dict[str, int] = {
     "resnet18": 11_689_512 - 513_000,
     "resnet34": 21_797_672 - 513_000,
     "resnet50": 25_557_032 - 2_049_000,
+    "resnet101": 44_549_160 - 2_049_000,
 }
 """The published totals (torchvision's documentation) less the classifier."""
 
@@ -24,7 +27,7 @@ def test_encoders_have_the_published_size(name: str) -> None:
 
 
 def test_disparities_at_four_scales_finest_first(narrow: None) -> None:
-    disparities = monodepth2("resnet18")(torch.rand(2, 3, 64, 96))
+    disparities = depth_network(RN18)(torch.rand(2, 3, 64, 96))
     assert [tuple(d.shape) for d in disparities] == [
         (2, 1, 64, 96),
         (2, 1, 32, 48),
@@ -35,7 +38,7 @@ def test_disparities_at_four_scales_finest_first(narrow: None) -> None:
 
 
 def test_every_parameter_is_trained(narrow: None) -> None:
-    networks = nn.ModuleList([monodepth2("resnet18"), PoseNetwork("resnet18")])
+    networks = nn.ModuleList([depth_network(RN18), PoseNetwork("resnet18")])
     image = torch.rand(2, 3, 64, 64)
     depth, pose = networks
     loss = sum(d.square().mean() for d in depth(image)) + pose(image, image.flip(0)).square().sum()

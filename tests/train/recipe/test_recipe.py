@@ -55,7 +55,7 @@ def test_overrides_take_the_type_of_their_key() -> None:
     ("text", "expected"),
     [
         ("widht=640", "the recipe key 'widht' is unknown\n  expected: 'width'?"),
-        ("zzz=1", "expected: one of name, encoder"),
+        ("zzz=1", "expected: one of name, remark"),
         ("width=650", "width is 650, not a multiple of 32\n  expected: a multiple of 32"),
         (
             "row_prior=0.01",
