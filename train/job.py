@@ -13,6 +13,7 @@ from xdistill.grouping.scheme import load_scheme
 from xdistill.manifests.disk import as_path
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import load_checkpoint, load_initial_weights
+from xdistill.train.data.cameras import camera_notes
 from xdistill.train.data.dataset import TripletDataset
 from xdistill.train.data.labels import LabelSource, find_labels
 from xdistill.train.data.triplets import Selection, Triplets, find_triplets
@@ -191,6 +192,7 @@ def describe(job: Job) -> list[str]:
     if isinstance(labels, LabelSource):
         lines.append(f"labels:  {labels.describe()}")
         lines.append(f"store:   {labels.store}, teacher {labels.fingerprint[:12]}")
+    lines += [f"note:    {text}" for text in camera_notes(job.dataset)]
     if recipe.deterministic and job.device.type == "cuda":
         lines.append(f"note:    {NOT_DETERMINISTIC}")
     if job.validation is not None and job.validation.not_compared is not None:

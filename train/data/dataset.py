@@ -19,6 +19,7 @@ from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.pipeline.kitti.oxts import camera_motion, read_pose
+from xdistill.pipeline.kitti.rectified import require_rectified
 from xdistill.pipeline.kitti.tree import image_path
 from xdistill.train.data.augment import (
     NOTHING,
@@ -111,10 +112,12 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
         """Check the recordings that the recipe needs beside the images.
 
         Raises:
-            CalibrationError: A date's calibration is missing or incomplete.
+            CalibrationError: A date's calibration is missing or incomplete, or not of these images.
             PoseError: A recorded pose is missing or malformed.
         """
         recorded = self.recipe.pose == "oxts"
+        if recorded or self.recipe.intrinsics == "calibration":
+            require_rectified(self.root, self.frames)
         for date, camera in sorted({(frame.date, frame.camera) for frame in self.frames}):
             calibration = read_calibration(self.root, date)
             if self.recipe.intrinsics == "calibration":

@@ -13,6 +13,7 @@ from xdistill.manifests.download import cache_folder
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.kitti.calibration import calibration_sha256, read_calibration
 from xdistill.pipeline.kitti.frames import Frame, name_frames
+from xdistill.pipeline.kitti.rectified import require_rectified, size_notes
 from xdistill.pipeline.kitti.tree import listing, require_root
 from xdistill.pipeline.kitti.velodyne import (
     DepthConvention,
@@ -53,8 +54,12 @@ def prepare_ground_truth(
 
     Raises:
         GroundTruthError: Frames have no scan, or the file is damaged or made from other data.
+        CalibrationError: Images are not those that the calibration describes.
         KittiError, CalibrationError, ScanError: As in ``project_scans``.
     """
+    require_rectified(root, frames)
+    for text in size_notes(root, frames):
+        note(f"note: {text}")
     target = path or _default_path(root, frames, depth=depth)
     with _reported(target):
         present = target.exists()

@@ -9,6 +9,7 @@ import torch
 
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.oxts import forward_motions
+from xdistill.pipeline.kitti.rectified import require_rectified
 from xdistill.train.checkpoint import load_checkpoint
 from xdistill.train.data.augment import NOTHING
 from xdistill.train.data.dataset import TripletDataset, collate, unit_images
@@ -35,6 +36,8 @@ def learned_motions(training: Training, data: Path, frames: Sequence[Frame]) -> 
             remedy="name another run: this one learned no motions that could be compared",
         )
     dataset = TripletDataset(data, frames, recipe=training.recipe, labels=None)
+    require_rectified(data, frames)
+    dataset.require_recordings()
     training.model.eval()
     result = []
     for start in range(0, len(frames), BATCH_SIZE):

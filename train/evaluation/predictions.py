@@ -227,5 +227,6 @@ def _not_predictions(path: Path, found: str) -> EvaluationError:
         found,
         expected="a .npy file of floating-point disparities of shape (frames, height, width)",
         where=path,
-        remedy="save them with numpy.save",
+        remedy="save one array: numpy.save(path, numpy.stack(maps).astype(numpy.float32)), where "
+        "every map has shape (height, width)",
     )

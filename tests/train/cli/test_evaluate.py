@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -269,6 +270,25 @@ def test_a_cache_folder_that_cannot_be_written_is_reported(
     result = call("--predictions", predictions, "--split", "split.txt", code=1)
     assert "the depth cannot be written" in result.stderr
     assert "XDISTILL_CACHE" in result.stderr and "--ground-truth" in result.stderr
+
+
+@pytest.mark.parametrize("subject", ["predictions", "run"])
+def test_unrectified_images_are_not_scored(
+    predictions: Path, run: Path, subject: str, private_cache: Path
+) -> None:
+    path = Path("kitti") / DRIVE / "image_02/data/0000000001.png"
+    cv2.imwrite(str(path), np.zeros((110, 144, 3), np.uint8))
+    options = {"predictions": ["--predictions", predictions], "run": ["--run", run]}[subject]
+    result = call(*options, "--split", "split.txt", code=1)
+    assert "are 144x110 where the calibration is of rectified images of 128x80" in result.stderr
+    assert not list(private_cache.rglob("*.h5"))
+
+
+def test_resized_images_are_scored_and_told(predictions: Path) -> None:
+    path = Path("kitti") / DRIVE / "image_02/data/0000000001.png"
+    cv2.imwrite(str(path), np.zeros((40, 64, 3), np.uint8))
+    result = call("--predictions", predictions, "--split", "split.txt")
+    assert "64x40 where the calibration is of rectified images of 128x80" in result.stderr
 
 
 def test_frames_without_images_are_named(run: Path) -> None:
