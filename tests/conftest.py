@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from material import Material, rendered
 from run_time_checks import modules_with_shapes
 
 ROOT = Path(__file__).parents[1]
@@ -37,10 +38,23 @@ SHARED = ROOT.parent / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real KITTI frames and golden arrays; tests that need it skip without it."""
+    """The folder with golden arrays of other programs, and the real frames that they are of."""
     if not SHARED.is_dir():
         pytest.skip(f"needs the reference material in {SHARED}, which is not part of the project")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def material(pytestconfig: pytest.Config) -> Material:
+    """Two drives of KITTI with label maps: the real ones, or drives of the street in their place.
+
+    The street's are rendered once and kept, as compiled code is.
+    """
+    if SHARED.is_dir():
+        labels = SHARED / "kitti_labels_espnetv2"
+        return Material(kitti=SHARED / "kitti", labels=labels, real=True)
+    pytest.importorskip("numba", reason="needs the extra 'street', which draws the frames")
+    return rendered(pytestconfig.cache.mkdir("kitti"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from material import Material
 
 pytestmark = pytest.mark.slow
 
@@ -29,9 +30,9 @@ def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def folder(shared: Path, tmp_path: Path) -> Path:
-    (tmp_path / "kitti").symlink_to(shared / "kitti")
-    (tmp_path / "kitti_labels").symlink_to(shared / "kitti_labels_espnetv2")
+def folder(material: Material, tmp_path: Path) -> Path:
+    (tmp_path / "kitti").symlink_to(material.kitti)
+    (tmp_path / "kitti_labels").symlink_to(material.labels)
     (tmp_path / "small.toml").write_text(RECIPE)
     (tmp_path / "xdistill.toml").write_text(DEFAULTS)
     for command in SPLITS:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from material import Material
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import cityscapes
@@ -168,8 +169,8 @@ def test_strided_view(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
-def test_real_labels(shared: Path, scheme: Scheme) -> None:
-    folder = shared / "kitti_labels_espnetv2/2011_09_26/2011_09_26_drive_0013_sync/image_02"
+def test_real_labels(material: Material, scheme: Scheme) -> None:
+    folder = material.labels / "2011_09_26/2011_09_26_drive_0013_sync/image_02"
     for path in sorted(folder.glob("*.png"))[:2]:
         labels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.uint8)
         assert len(np.unique(labels)) > 5

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from material import Material
 from numpy.typing import NDArray
 from random_networks import Checkpoints, random_state, save
 
@@ -28,13 +29,13 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
 
 
 @pytest.fixture(scope="session")
-def frames(shared: Path) -> list[NDArray[np.uint8]]:
+def frames(material: Material) -> list[NDArray[np.uint8]]:
     """Two real frames as RGB, 1242x375."""
     names = (
         "drive_0002_sync/image_02/data/0000000000.png",
         "drive_0013_sync/image_02/data/0000000050.jpg",
     )
     images = [
-        cv2.imread(str(shared / "kitti" / "2011_09_26" / f"2011_09_26_{name}")) for name in names
+        cv2.imread(str(material.kitti / "2011_09_26" / f"2011_09_26_{name}")) for name in names
     ]
     return [np.ascontiguousarray(image[..., ::-1]).astype(np.uint8) for image in images]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from material import Material
 from numpy.typing import NDArray
 
 from xdistill.manifests.png import SIGNATURE, encode_chunk, read_chunks
@@ -126,8 +127,8 @@ def test_fingerprint_tells_folders_and_ids_apart(tmp_path: Path) -> None:
     assert PngTeacher(tmp_path / "a" / ".." / "a").fingerprint in prints
 
 
-def test_real_labels_equal_their_files(shared: Path) -> None:
-    folder = shared / "kitti_labels_espnetv2"
+def test_real_labels_equal_their_files(material: Material) -> None:
+    folder = material.labels
     path = folder / f"{KEY}.png"
     expected = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     image = np.zeros((*expected.shape, 3), np.uint8)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from material import Material
 from training_runs import Started
 
 from xdistill.grouping.scheme import load_scheme, remap
@@ -32,7 +33,7 @@ Lines = list[dict[str, float]]
 
 
 @pytest.fixture(scope="module")
-def labels(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labels(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the teacher's labels of the drive."""
     path = tmp_path_factory.mktemp("store") / "labels.zarr"
     store = LabelStore.open_for_writing(path, teacher={"kind": "png"}, fingerprint="0" * 64)
@@ -41,16 +42,16 @@ def labels(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for shard in range(2):
         frames = range(64 * shard, min(64 * shard + 64, 72))
-        array.write_shard(shard, {index: png(shared, index) for index in frames})
+        array.write_shard(shard, {index: png(material, index) for index in frames})
     return path
 
 
-def png(shared: Path, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    path = shared / "kitti_labels_espnetv2" / DRIVE / "image_02" / f"{index:010d}.png"
+def png(material: Material, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    path = material.labels / DRIVE / "image_02" / f"{index:010d}.png"
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def job_of(shared: Path, labels: Path, run: Path) -> Job:
+def job_of(material: Material, labels: Path, run: Path) -> Job:
     recipe = load_recipe(
         "xdistill-rn18",
         overrides=[
@@ -65,7 +66,7 @@ def job_of(shared: Path, labels: Path, run: Path) -> Job:
     return prepare(
         recipe,
         run=run,
-        data=shared / "kitti",
+        data=material.kitti,
         selection=Selection(split=None, drives=("0013",)),
         store=labels,
         device="cpu",
@@ -74,10 +75,10 @@ def job_of(shared: Path, labels: Path, run: Path) -> Job:
 
 @pytest.fixture(scope="module")
 def trained(
-    shared: Path, labels: Path, tmp_path_factory: pytest.TempPathFactory
+    material: Material, labels: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Started, Lines]:
     run = tmp_path_factory.mktemp("kitti_run") / "run"
-    job = job_of(shared, labels, run)
+    job = job_of(material, labels, run)
     started = Started(start(job), job)
     train(started.training, job)
     return started, [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
@@ -124,12 +125,12 @@ def test_weight_follows_its_schedule(trained: tuple[Started, Lines]) -> None:
 
 
 def test_the_network_reads_the_labels_of_the_png_files(
-    shared: Path, trained: tuple[Started, Lines]
+    material: Material, trained: tuple[Started, Lines]
 ) -> None:
     source = trained[0].job.dataset.labels
     assert source is not None
     for index in (1, 64, 70):
-        expected = remap(png(shared, index), load_scheme("4"))
+        expected = remap(png(material, index), load_scheme("4"))
         np.testing.assert_array_equal(source.read(Frame(DRIVE, index, "l"), (375, 1242)), expected)
 
 

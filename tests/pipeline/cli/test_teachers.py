@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from material import Material
 
 from xdistill.manifests import loader
 from xdistill.pipeline.cli.teachers import teachers
@@ -79,7 +80,7 @@ def test_fetch_of_an_unknown_teacher() -> None:
 
 @pytest.mark.slow
 def test_check_compares_an_engine_with_the_exact_one(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mmseg")
     engines: list[str] = []
@@ -97,7 +98,7 @@ def test_check_compares_an_engine_with_the_exact_one(
     frames.mkdir(parents=True)
     for index in (0, 5, 9):
         name = f"{index:010d}.jpg"
-        shutil.copy(shared / "kitti" / DRIVE / name, frames / name)
+        shutil.copy(material.kitti / DRIVE / name, frames / name)
     arguments = ["check", f"mmseg:{FCN},{checkpoint}", "--data", str(tmp_path / "kitti")]
     options = ["--frames", "2", "--engine", "fused", "--input-size", "160", "--device", "cpu"]
     answer = CliRunner().invoke(teachers, [*arguments, *options])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from material import Material
 from PIL import Image
 
 from xdistill.pipeline.kitti.errors import ImageError
@@ -152,8 +153,8 @@ def test_what_is_no_rgb_image_is_refused(value: object, said: str) -> None:
 
 
 @pytest.mark.parametrize("drive", ["0013", "0002"])
-def test_real_images(shared: Path, drive: str) -> None:
-    folder = shared / f"kitti/2011_09_26/2011_09_26_drive_{drive}_sync/image_02/data"
+def test_real_images(material: Material, drive: str) -> None:
+    folder = material.kitti / f"2011_09_26/2011_09_26_drive_{drive}_sync/image_02/data"
     path = min(folder.iterdir())
     assert np.array_equal(read_image(path), by_opencv(path))
     assert image_size(path) == (375, 1242)

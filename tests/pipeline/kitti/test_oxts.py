@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from material import Material
 
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.errors import CalibrationError, PoseError
@@ -86,8 +87,8 @@ def test_the_other_camera_of_one_instant_is_the_baseline_away(
 
 
 @pytest.mark.parametrize("drive", DRIVES)
-def test_real_motion_agrees_with_the_recorded_speed(shared: Path, drive: str) -> None:
-    root = shared / "kitti"
+def test_real_motion_agrees_with_the_recorded_speed(material: Material, drive: str) -> None:
+    root = material.kitti
     stamps = (root / drive / "oxts" / "timestamps.txt").read_text().splitlines()
     times = [datetime.fromisoformat(stamp[:26]) for stamp in stamps]
     ratios = []
@@ -105,18 +106,18 @@ def test_real_motion_agrees_with_the_recorded_speed(shared: Path, drive: str) ->
 @pytest.mark.parametrize("drive", DRIVES)
 @pytest.mark.parametrize("cameras", [("l", "l"), ("l", "r"), ("r", "r")])
 def test_there_and_back_is_the_identity(
-    shared: Path, drive: str, cameras: tuple[Camera, Camera]
+    material: Material, drive: str, cameras: tuple[Camera, Camera]
 ) -> None:
     target, source = Frame(drive, 2, cameras[0]), Frame(drive, 7, cameras[1])
-    there = camera_motion(shared / "kitti", target, source)
-    back = camera_motion(shared / "kitti", source, target)
+    there = camera_motion(material.kitti, target, source)
+    back = camera_motion(material.kitti, source, target)
     assert np.allclose(there @ back, np.eye(4), atol=1e-7)
     assert np.allclose(there[:3, :3] @ there[:3, :3].T, np.eye(3), atol=1e-6)
 
 
-def test_motions_compose(shared: Path) -> None:
+def test_motions_compose(material: Material) -> None:
     first, middle, last = (Frame(DRIVES[0], index, "l") for index in (10, 20, 30))
-    root = shared / "kitti"
+    root = material.kitti
     composed = camera_motion(root, middle, last) @ camera_motion(root, first, middle)
     assert np.allclose(camera_motion(root, first, last), composed, atol=1e-6)
 
@@ -234,9 +235,9 @@ def colour_difference(root: Path, target: Frame, source: Frame, motion: np.ndarr
     ],
 )
 def test_real_lidar_points_keep_their_colour_where_the_motion_takes_them(
-    shared: Path, target: str, source: str, bound: float
+    material: Material, target: str, source: str, bound: float
 ) -> None:
-    root, frames = shared / "kitti", (Frame.parse(target), Frame.parse(source))
+    root, frames = material.kitti, (Frame.parse(target), Frame.parse(source))
     motion = camera_motion(root, *frames)
     still = colour_difference(root, *frames, np.eye(4))
     assert colour_difference(root, *frames, motion) < bound * still

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from material import Material
 
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError
 from xdistill.pipeline.kitti.frames import Frame
@@ -83,11 +84,11 @@ def test_an_empty_root_says_so(tmp_path: Path) -> None:
         find_frames(tmp_path, drives=None, cameras=("l",))
 
 
-def test_real_frames(shared: Path) -> None:
-    left = find_frames(shared / "kitti", drives=None, cameras=("l",))
-    both = find_frames(shared / "kitti", drives=None, cameras=("l", "r"))
+def test_real_frames(material: Material) -> None:
+    left = find_frames(material.kitti, drives=None, cameras=("l",))
+    both = find_frames(material.kitti, drives=None, cameras=("l", "r"))
     assert (len(left), len(both)) == (82, 92)
-    assert [f.index for f in find_frames(shared / "kitti", drives=["0013"], cameras=["l"])] == [
+    assert [f.index for f in find_frames(material.kitti, drives=["0013"], cameras=["l"])] == [
         *range(72)
     ]
 

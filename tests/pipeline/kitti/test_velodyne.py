@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from material import Material
 
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.errors import ScanError
@@ -101,8 +102,8 @@ def test_real_scans_equal_the_golden_arrays(
         assert expected[221, 0] == ours[220, 1241]
 
 
-def test_the_two_conventions_hit_the_same_pixels(shared: Path) -> None:
-    root = shared / "kitti"
+def test_the_two_conventions_hit_the_same_pixels(material: Material) -> None:
+    root = material.kitti
     calibration = read_calibration(root, DATE)
     scan = read_scan(scan_path(root, Frame(DRIVE, 6, "l")))
     size = calibration.size("l")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from material import Material
 from numpy.typing import NDArray
 from random_networks import FCN, OCRNET, PIDNET, SEGFORMER, Checkpoints, random_state, save
 
@@ -170,12 +171,12 @@ def test_pidnet_sizes_that_it_fails_at_are_refused(
 
 @pytest.mark.parametrize("size", ["native", "600"])
 def test_refused_size_leaves_no_store(
-    size: str, checkpoints: Checkpoints, shared: Path, tmp_path: Path
+    size: str, checkpoints: Checkpoints, material: Material, tmp_path: Path
 ) -> None:
     drive = "2011_09_26/2011_09_26_drive_0013_sync/image_02/data"
     (tmp_path / "kitti" / drive).mkdir(parents=True)
     name = f"{drive}/0000000005.jpg"
-    shutil.copy(shared / "kitti" / name, tmp_path / "kitti" / name)
+    shutil.copy(material.kitti / name, tmp_path / "kitti" / name)
     places = ["--data", str(tmp_path / "kitti"), "--store", str(tmp_path / "labels")]
     teacher = ["--teacher", f"mmseg:{PIDNET},{checkpoints(PIDNET)}", "--input-size", size]
     answer = CliRunner().invoke(segment, [*places, *teacher, "--device", "cpu"])
