@@ -10,6 +10,15 @@ DRIVE = "2011_09_26/2011_09_26_drive_0001_sync"
 SEQUENCE = f"{DRIVE}/image_02"
 FRAMES = 10
 HEIGHT, WIDTH = 80, 128
+TINY = [
+    part
+    for value in (
+        *("width=64", "height=64", "batch_size=2", "epochs=1"),
+        *("encoder_weights=none", "num_workers=0"),
+    )
+    for part in ("--set", value)
+]
+"""What makes a training of one step take a moment."""
 Labels = NDArray[np.uint8]
 
 
@@ -17,6 +26,18 @@ def texture(rng: np.random.Generator) -> NDArray[np.uint8]:
     """A smooth random RGB image wider than a frame, so that frames can slide over it."""
     coarse = rng.integers(0, 256, (10, 40, 3), np.uint8)
     return np.asarray(cv2.resize(coarse, (4 * WIDTH, HEIGHT)), np.uint8)
+
+
+def write_drive(root: Path) -> None:
+    """A KITTI raw root with one drive of ten frames that slide over a texture."""
+    folder = root / SEQUENCE / "data"
+    folder.mkdir(parents=True)
+    wide = texture(np.random.default_rng(3))
+    for index in range(FRAMES):
+        image = wide[:, 4 * index : 4 * index + WIDTH]
+        cv2.imwrite(str(folder / f"{index:010d}.png"), image)
+    write_calibration(root / "2011_09_26")
+    write_oxts(root / DRIVE / "oxts" / "data")
 
 
 def labels_of(index: int) -> Labels:

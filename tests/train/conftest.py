@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from training_runs import RECIPE, Start, Started
@@ -16,9 +14,7 @@ from training_tree import (
     SEQUENCE,
     WIDTH,
     labels_of,
-    texture,
-    write_calibration,
-    write_oxts,
+    write_drive,
 )
 
 from xdistill.pipeline.store import LabelStore
@@ -34,14 +30,7 @@ torch.set_num_threads(1)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A KITTI raw root with one drive of ten frames that slide over a texture."""
     root = tmp_path_factory.mktemp("kitti")
-    folder = root / SEQUENCE / "data"
-    folder.mkdir(parents=True)
-    wide = texture(np.random.default_rng(3))
-    for index in range(FRAMES):
-        image = wide[:, 4 * index : 4 * index + WIDTH]
-        cv2.imwrite(str(folder / f"{index:010d}.png"), image)
-    write_calibration(root / "2011_09_26")
-    write_oxts(root / DRIVE / "oxts" / "data")
+    write_drive(root)
     return root
 
 
