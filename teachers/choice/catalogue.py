@@ -4,12 +4,14 @@ import shlex
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xdistill.manifests import loader
-from xdistill.manifests.download import Watch, cache_folder, fetch, sha256_of, unwatched
+from xdistill.manifests import disk, loader
+from xdistill.manifests.download import cache_folder, fetch, sha256_of
 from xdistill.manifests.errors import FetchError, ManifestError, WeightsError
+from xdistill.manifests.transfer import Watch, unwatched
 from xdistill.teachers.mmseg.config import PACKAGED
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
 
@@ -141,14 +143,14 @@ def fetch_weights(known: TeacherEntry, *, watch: Watch = unwatched) -> Path:
     if known.sha256:
         return fetch(known.address, target, sha256=known.sha256, watch=watch)
     record = target.with_name(f"{target.name}.sha256")
-    # An empty record is one that another process has just begun to write.
-    recorded = record.read_text("ascii").strip() or None if record.is_file() else None
-    path = fetch(known.address, target, sha256=recorded, record=record, watch=watch)
-    if recorded is None:
-        _require_checkpoint(path, known.address)
-        digest = sha256_of(path)
-        record.write_text(f"{digest}\n", "ascii")
-        print(f"recorded in {record}, and checked from now on", file=sys.stderr)
+    # An earlier version could leave an empty record.
+    recorded = disk.read_text(record).strip() or None if record.exists() else None
+    if recorded:
+        return fetch(known.address, target, sha256=recorded, record=record, watch=watch)
+    check = partial(_require_checkpoint, address=known.address)
+    path = fetch(known.address, target, sha256=None, check=check, watch=watch)
+    disk.write(record, [f"{sha256_of(path)}\n".encode()])
+    print(f"recorded in {record}, and checked from now on", file=sys.stderr)
     return path
 
 

@@ -56,6 +56,9 @@ class Handler(BaseHTTPRequestHandler):
                 return
         body = CONTENT[start:]
         self.send_response(206 if start else 200)
+        if start:
+            last = len(CONTENT) - 1
+            self.send_header("Content-Range", f"bytes {start}-{last}/{len(CONTENT)}")
         if self.path != "/endless":
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -49,13 +49,18 @@ def torchvision_weights(source: str, *, name: str, images: int) -> tuple[dict[st
 def _imagenet_file(name: str) -> Path:
     """The published file in the cache folder, checked against the digits in its name."""
     file = IMAGENET_FILES[name]
-    path = fetch(IMAGENET_ADDRESS + file, cache_folder() / "weights" / file, sha256=None)
-    digest, prefix = sha256_of(path), path.stem.rsplit("-", 1)[1]
+    address = IMAGENET_ADDRESS + file
+    return fetch(address, cache_folder() / "weights" / file, sha256=None, check=_require_digits)
+
+
+def _require_digits(path: Path) -> None:
+    """Compare a file, or the part of its download, with the digits in its name."""
+    digest, prefix = sha256_of(path), path.name.partition(".")[0].rsplit("-", 1)[1]
     if not digest.startswith(prefix):
         raise FetchError(
             f"the sha256 of the weights is {digest}",
             expected=f"a sha256 that begins with {prefix}",
             where=path,
-            remedy=f"put the file from {IMAGENET_ADDRESS + file} in its place",
+            remedy=f"move this file away and run again, or put the one from {IMAGENET_ADDRESS} in "
+            "its place",
         )
-    return path
