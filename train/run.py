@@ -186,7 +186,7 @@ def resume_run(run: Path, recipe: Recipe, record: Record, *, step: int) -> None:
 
 def _write(run: Path, recipe: Recipe, record: Record) -> None:
     """Write recipe and record, each in one step and only if it changed."""
-    text = json.dumps(dict(record), indent=2) + "\n"
+    text = json.dumps(dict(record), indent=2, allow_nan=False) + "\n"
     contents = {run / RECIPE_FILE: dump_recipe(recipe), run / RECORD_FILE: text.encode()}
     run.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
@@ -227,7 +227,7 @@ class JsonLines:
         """Append one line."""
         if self._file is None:
             raise ValueError("the log is not open")
-        self._file.write(json.dumps(values) + "\n")
+        self._file.write(json.dumps(values, allow_nan=False) + "\n")
 
     def sync(self) -> None:
         """Bring the lines to disk, before a checkpoint that counts on them."""

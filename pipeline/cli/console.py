@@ -248,9 +248,9 @@ def _check_form(option: click.Option, key: str, value: Any) -> None:
     if isinstance(value, list) == option.multiple and all(type(item) in kinds for item in values):
         return
     texts = [str(item) for item in values]
-    example = json.dumps(texts if option.multiple else " ".join(texts))
+    example = json.dumps(texts if option.multiple else " ".join(texts), allow_nan=False)
     raise ManifestError(
-        f"{key} = {json.dumps(value, default=str)} is not {expected}",
+        f"{key} = {json.dumps(value, default=str, allow_nan=True)} is not {expected}",
         expected=expected,
         where=DEFAULTS_FILE.absolute(),
         remedy=f"write {key} = {example}" if "string" in expected else f"correct {key}",

@@ -19,4 +19,4 @@ def info(store: Path, as_json: bool) -> None:
     from xdistill.pipeline.store import LabelStore
 
     summary = describe(LabelStore.open(store))
-    click.echo(json.dumps(summary, indent=2) if as_json else as_text(summary))
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else as_text(summary))

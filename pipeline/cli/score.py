@@ -60,4 +60,4 @@ def score(
     truth = find_truth(labels, mapping=mapping)
     with progress(total=len(truth.maps), unit="frame") as bar:
         result = run(target, truth, ids=ids, scheme=table, advance=bar.update)
-    click.echo(json.dumps(result, indent=2) if as_json else as_text(result))
+    click.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else as_text(result))

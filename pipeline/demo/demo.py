@@ -48,7 +48,7 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
     from xdistill.pipeline.demo.pictures import examples
 
     html = page(summary, examples(settings))
-    numbers = json.dumps(summary, indent=1) + "\n"
+    numbers = json.dumps(summary, indent=1, allow_nan=False) + "\n"
     disk.write(settings.out / NUMBERS, [numbers.encode()])
     disk.write(settings.out / REPORT, [html.encode()])
     return summary
@@ -69,7 +69,10 @@ def _claim(out: Path) -> None:
                 remedy="give another folder with --out",
             )
         out.mkdir(parents=True, exist_ok=True)
-        disk.write(out / RECORD, [json.dumps({"version": version("xdistill")}).encode() + b"\n"])
+        disk.write(
+            out / RECORD,
+            [json.dumps({"version": version("xdistill")}, allow_nan=False).encode() + b"\n"],
+        )
         (out / "scores").mkdir(exist_ok=True)
     except OSError as error:
         raise DemoError(

@@ -79,7 +79,7 @@ class Ledger:
         path = self._path(kind, stage)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"record": stage.record, "seconds": round(seconds, 2)}
-        disk.write(path, [json.dumps(content, indent=2).encode() + b"\n"])
+        disk.write(path, [json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"])
 
     def _path(self, kind: str, stage: Stage) -> Path:
         return self.folder / kind / f"{stage.name}.json"

@@ -28,7 +28,7 @@ def remember(teacher: TeacherSpec, *, frames: int, seconds: float) -> None:
     path = _file(teacher)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        disk.write(path, [json.dumps(rate).encode()])
+        disk.write(path, [json.dumps(rate, allow_nan=False).encode()])
     except OSError:
         return
 

@@ -162,6 +162,6 @@ def _counted(items: Iterable[Item], bar: Any) -> Iterator[Item]:
 
 def _write(out: Path, content: dict[str, Any]) -> None:
     try:
-        disk.write(out, [json.dumps(content, indent=2).encode() + b"\n"])
+        disk.write(out, [json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"])
     except OSError as error:
         raise disk.unwritable(out, error.strerror, option="--json") from error

@@ -115,7 +115,7 @@ def prepare(out: Path, settings: StreetSettings) -> list[int]:
     _require_ours(out, record)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
     # The record first, so that whatever else is found here later is known to be ours.
-    files = {RECORD: json.dumps(record, indent=1) + "\n"}
+    files = {RECORD: json.dumps(record, indent=1, allow_nan=False) + "\n"}
     files |= {f"{raw.DATE}/{name}": text for name, text in raw.calibration(settings.size).items()}
     for name, numbers in split_drives(settings.drives).items():
         files[f"{SPLITS}/{name}.txt"] = split_lines(numbers, settings.frames)
@@ -136,11 +136,16 @@ def _require_ours(out: Path, record: Mapping[str, object]) -> None:
         found = None
     if found == record:
         return
-    expected, remedy = f"nothing, or a street of {json.dumps(record)}", "give another --out"
+    expected, remedy = (
+        f"nothing, or a street of {json.dumps(record, allow_nan=False)}",
+        "give another --out",
+    )
     if not isinstance(found, dict):
         headline = "the folder holds something other than a street"
     elif found | {"world": WORLD_VERSION} != record:
-        headline = f"the folder holds a street of other settings, {json.dumps(found)}"
+        headline = (
+            f"the folder holds a street of other settings, {json.dumps(found, allow_nan=True)}"
+        )
     else:
         # Nothing tells whether another version's frames equal ours, even if its settings do: a
         # street that mixed the two would look whole.
