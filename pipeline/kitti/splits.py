@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from xdistill.manifests import environment, loader
-from xdistill.manifests.disk import PathLike, as_path, read_text, reading_remedy
+from xdistill.manifests.disk import PathLike, TextError, as_path, read_text, reading_remedy
 from xdistill.manifests.download import cache_folder, fetch
 from xdistill.manifests.progress import note
 from xdistill.pipeline.kitti.errors import SplitError
@@ -86,7 +87,8 @@ def resolve_split(name_or_path: str) -> Path:
     """The file of a split, given by published name or by path.
 
     A published list is read from the folder in XDISTILL_SPLITS, else from the cache folder, into
-    which it is downloaded if need be; its sha256 is checked each time.
+    which it is downloaded if need be; its sha256 is checked each time. Line ends of one's own copy
+    may be those of Windows.
 
     Raises:
         SplitError: Neither a published name nor an existing file.
@@ -109,7 +111,17 @@ def resolve_split(name_or_path: str) -> Path:
     target = own_folder / manifest["file"] if own_folder else None
     if target is None or not target.is_file():
         target = cache_folder() / "splits" / manifest["file"]
+    elif _same_text(target, manifest["sha256"]):
+        return target
     return fetch(manifest["address"], target, sha256=manifest["sha256"])
+
+
+def _same_text(path: Path, digest: str) -> bool:
+    """Whether a user's own copy is the published list, whatever ends its lines."""
+    try:
+        return sha256(read_text(path).encode()).hexdigest() == digest
+    except (OSError, TextError):
+        return False
 
 
 def load_split(name_or_path: str) -> list[Frame]:

@@ -144,6 +144,23 @@ def test_a_tampered_list_in_the_folder_is_refused(
         load_split("kitti-eigen-test")
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_line_ends_of_windows_are_those_of_the_published_list(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: bytes
+) -> None:
+    content = (shared / "splits" / "eigen" / "test_files.txt").read_bytes()
+    path = tmp_path / "eigen" / "test_files.txt"
+    path.parent.mkdir()
+    path.write_bytes(mark + content.replace(b"\n", b"\r\n"))
+    monkeypatch.setenv("XDISTILL_SPLITS", str(tmp_path))
+    assert resolve_split("kitti-eigen-test") == path
+    lines = content.splitlines(keepends=True)
+    # Predictions belong to the lines in their order: only the published one has the name.
+    path.write_bytes(b"".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(FetchError, match="the file has sha256"):
+        resolve_split("kitti-eigen-test")
+
+
 def test_a_list_is_fetched_once_into_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private_cache: Path
 ) -> None:
