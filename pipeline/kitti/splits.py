@@ -108,11 +108,13 @@ def resolve_split(name_or_path: str) -> Path:
         )
     manifest = loader.load("splits", name_or_path)
     own_folder = environment.folder(environment.SPLITS)
-    target = own_folder / manifest["file"] if own_folder else None
-    if target is None or not target.is_file():
-        target = cache_folder() / "splits" / manifest["file"]
-    elif _same_text(target, manifest["sha256"]):
-        return target
+    own = own_folder / str(manifest["file"]) if own_folder else None
+    if own is None or not own.is_file():
+        target = cache_folder() / "splits" / str(manifest["file"])
+    elif _same_text(own, manifest["sha256"]):
+        return own
+    else:
+        target = own
     return fetch(manifest["address"], target, sha256=manifest["sha256"])
 
 
