@@ -1,5 +1,6 @@
 """A run's checkpoint, written in one step, and the weights that a training starts from."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def read_checkpoint(run: Path) -> dict[str, Any]:
         WeightsError: There is none, or it is damaged, something else or of another format.
     """
     path = run / FILE_NAME
-    if not path.exists():
+    if not os.path.exists(path):
         raise checkpoints.no_networks(run, FILE_NAME)
     content = read_weights(path)
     if content.get("format") != FORMAT:

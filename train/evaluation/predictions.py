@@ -28,6 +28,10 @@ MALFORMED = (
     *(OverflowError, MemoryError, RecursionError),
 )
 """What NumPy raises on the header of a .npy file, which is a Python literal."""
+SAVE = (
+    "save one array: numpy.save(path, numpy.stack(maps).astype(numpy.float32)), where every map "
+    "has shape (height, width)"
+)
 BACKBONES = {"resnet18": "RN18", "resnet34": "RN34", "resnet50": "RN50"}
 """Encoders of recipes as the published tables name them."""
 
@@ -183,7 +187,7 @@ def _mapped(path: Path) -> NDArray[Any]:
         with os.fdopen(disk.open_regular(path), "rb") as file:
             magic, size = file.read(len(NPY_MAGIC)), os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise _unreadable(path, error.strerror) from error
+        raise _unreadable(path, error.strerror, disk.reading_remedy(error, SAVE)) from error
     if magic.startswith(ZIP_MAGIC):
         raise _not_predictions(path, "the file is an archive of several arrays (.npz)")
     if magic != NPY_MAGIC:
@@ -218,15 +222,14 @@ def require_disparity(
         )
 
 
-def _unreadable(path: Path, reason: object) -> EvaluationError:
-    return _not_predictions(path, f"the predictions cannot be read ({reason})")
+def _unreadable(path: Path, reason: object, remedy: str = SAVE) -> EvaluationError:
+    return _not_predictions(path, f"the predictions cannot be read ({reason})", remedy)
 
 
-def _not_predictions(path: Path, found: str) -> EvaluationError:
+def _not_predictions(path: Path, found: str, remedy: str = SAVE) -> EvaluationError:
     return EvaluationError(
         found,
         expected="a .npy file of floating-point disparities of shape (frames, height, width)",
         where=path,
-        remedy="save one array: numpy.save(path, numpy.stack(maps).astype(numpy.float32)), where "
-        "every map has shape (height, width)",
+        remedy=remedy,
     )

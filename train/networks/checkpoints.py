@@ -1,6 +1,7 @@
 """Monodepth2's four checkpoint files, in the forms in which they circulate."""
 
 import math
+import os
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -60,7 +61,7 @@ FOREIGN = {
 
 def is_peer_folder(folder: Path) -> bool:
     """Whether a folder holds Monodepth2's encoder.pth and depth.pth."""
-    return all((folder / file).exists() for file in PEER_FILES[:2])
+    return all(os.path.exists(folder / file) for file in PEER_FILES[:2])
 
 
 def no_networks(folder: Path, own: str) -> WeightsError:
@@ -70,18 +71,14 @@ def no_networks(folder: Path, own: str) -> WeightsError:
         folder: What was given; it may be a file, or not exist.
         own: File name of a run's checkpoint.
     """
-    here = [file for file in PEER_FILES if (folder / file).exists()]
-    below = sorted(
-        {
-            path.parent
-            for name in (own, PEER_FILES[0])
-            for depth in range(1, LEVELS + 1)
-            for path in folder.glob("*/" * depth + name)
-        }
-    )
+    here = [file for file in PEER_FILES if os.path.exists(folder / file)]
+    below = _folders_below(folder, own)
     found, remedy = "the folder holds no checkpoint", "give a folder that xd-train wrote"
-    if folder.is_file():
+    if os.path.isfile(folder):
         found, remedy = f"{folder.name} is a file", f"give its folder, {folder.absolute().parent}"
+    elif os.path.exists(folder) and not os.access(folder, os.R_OK | os.X_OK):
+        found = "the folder may not be read"
+        remedy = "ask its owner for the permission to read and enter it"
     elif here:
         lacking = [file for file in PEER_FILES[:2] if file not in here]
         found = f"the folder holds {', '.join(here)} without {' and '.join(lacking)}"
@@ -89,7 +86,7 @@ def no_networks(folder: Path, own: str) -> WeightsError:
     elif below:
         found = "the folder holds no checkpoint, but folders below it do"
         remedy = f"give one of them: {', '.join(str(path) for path in below[:NAMED])}"
-    elif not folder.exists():
+    elif not os.path.exists(folder):
         found, remedy = "the folder does not exist", "correct the path, or train first"
     return WeightsError(
         found,
@@ -97,6 +94,17 @@ def no_networks(folder: Path, own: str) -> WeightsError:
         where=folder.absolute(),
         remedy=remedy,
     )
+
+
+def _folders_below(folder: Path, own: str) -> list[Path]:
+    """Folders with trained networks at most ``LEVELS`` below."""
+    names = [
+        f"{'*/' * depth}{name}" for name in (own, PEER_FILES[0]) for depth in range(1, LEVELS + 1)
+    ]
+    try:
+        return sorted({path.parent for name in names for path in folder.glob(name)})
+    except PermissionError:
+        return []
 
 
 def has_hr_depth(folder: Path) -> bool:

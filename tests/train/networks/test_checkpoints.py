@@ -1,5 +1,7 @@
 """Monodepth2's files in the forms in which they circulate."""
 
+import errno
+import os
 import shlex
 import shutil
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import torch
 from xdistill.manifests.errors import WeightsError
 from xdistill.train.networks.checkpoints import (
     PEER_FILES,
+    is_peer_folder,
     load_peer_depth,
     load_peer_pose,
     no_networks,
@@ -155,6 +158,23 @@ def test_a_size_that_is_none_is_shown_with_a_command_that_adds_it(
     shutil.copytree(command[2], command[3])
     exec(command[7], {})
     assert peer_settings(Path(command[3])) == ("resnet18", 640, 192)
+
+
+def test_a_folder_that_may_not_be_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may read everything, so that a folder without permissions would prove nothing.
+    def refused(path: object, *arguments: object, **options: object) -> os.stat_result:
+        if str(path).startswith(f"{tmp_path}/"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *arguments, **options)
+
+    stat = os.stat
+    monkeypatch.setattr(os, "stat", refused)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    assert not is_peer_folder(tmp_path)
+    assert no_networks(tmp_path, "checkpoint.pt").headline == "the folder may not be read"
+    assert no_networks(tmp_path / "a", "checkpoint.pt").headline == "the folder does not exist"
 
 
 def test_what_a_folder_without_networks_holds(folder: Path) -> None:
