@@ -113,7 +113,8 @@ def has_hr_depth(folder: Path) -> bool:
     Raises:
         WeightsError: The file cannot be read.
     """
-    return HR_DEPTH_KEY in read_weights(folder / PEER_FILES[1])
+    path = folder / PEER_FILES[1]
+    return HR_DEPTH_KEY in tensors_of(read_weights(path), where=path)
 
 
 def load_peer_depth(network: DepthNetwork, folder: Path) -> list[int]:

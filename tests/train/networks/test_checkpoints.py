@@ -15,6 +15,7 @@ import torch
 from xdistill.manifests.errors import WeightsError
 from xdistill.train.networks.checkpoints import (
     PEER_FILES,
+    has_hr_depth,
     is_peer_folder,
     load_peer_depth,
     load_peer_pose,
@@ -97,6 +98,14 @@ def test_forms_in_which_checkpoints_circulate(
             torch.testing.assert_close(
                 loaded.state_dict()[key], value, atol=tolerance, rtol=tolerance
             )
+
+
+def test_hr_depth_is_known_in_every_form(folder: Path) -> None:
+    assert not has_hr_depth(folder)
+    key = "module.convs.X_04_Conv_1.conv.conv.weight"
+    for content in ({key: torch.ones(1)}, {"state_dict": {key: torch.ones(1)}, "epoch": 3}):
+        torch.save(content, folder / "depth.pth")
+        assert has_hr_depth(folder)
 
 
 @pytest.mark.parametrize("kept", [1, 2, 3])
