@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from xdistill.manifests import png
 from xdistill.manifests.disk import (
@@ -89,8 +90,8 @@ def read_at_size(path: PathLike, size: tuple[int, int]) -> NDArray[np.uint8]:
         size: Height and width in pixels.
 
     Returns:
-        RGB of shape (height, width, 3). Shrunk by pixel-area averaging (cv2.INTER_AREA), which has
-        no aliasing and no ringing; enlarged bilinearly. Monodepth2 uses Pillow's Lanczos filter.
+        RGB of shape (height, width, 3), by Lanczos' filter as Pillow has it: the pixels that
+        Monodepth2's published networks were trained and scored on.
 
     Raises:
         ImageError: Missing, truncated, or not an image.
@@ -101,9 +102,9 @@ def read_at_size(path: PathLike, size: tuple[int, int]) -> NDArray[np.uint8]:
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize RGB (height, width, 3) to ``size`` (height, width), as ``read_at_size`` does."""
     height, width = size
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+    # A copy: torch wants memory that it may write.
+    return np.array(resized)
 
 
 def image_size(path: PathLike) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def load_hf(name: str, *, device: str, settings: TeacherSettings) -> NetworkTeac
         TeacherError: A package is missing, or there is no such model of semantic segmentation.
         FetchError: A model of the hub could not be downloaded.
     """
-    _require_packages()
+    _require_transformers()
     if settings.window not in (None, "whole"):
         raise TeacherError(
             f"the window {settings.window} does not apply to a transformers model",
@@ -64,15 +64,14 @@ def load_hf(name: str, *, device: str, settings: TeacherSettings) -> NetworkTeac
     return NetworkTeacher(network, settings=settings, record=record, device=place)
 
 
-def _require_packages() -> None:
-    for package in ("transformers", "PIL"):
-        if importlib.util.find_spec(package) is None:
-            raise TeacherError(
-                f"{package} is not installed",
-                expected="the packages of the extra `hf`",
-                where="--teacher hf:",
-                remedy="pip install 'xdistill[hf]'",
-            )
+def _require_transformers() -> None:
+    if importlib.util.find_spec("transformers") is None:
+        raise TeacherError(
+            "transformers is not installed",
+            expected="the packages of the extra `hf`",
+            where="--teacher hf:",
+            remedy="pip install 'xdistill[hf]'",
+        )
 
 
 def _folder(name: str) -> Path:

@@ -160,17 +160,27 @@ def test_real_images(material: Material, drive: str) -> None:
     assert image_size(path) == (375, 1242)
 
 
-def test_shrinking_by_two_averages_four_pixels() -> None:
-    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
-    blocks = image.reshape(2, 2, 3, 2, 3).astype(float).mean((1, 3))
-    assert np.abs(resize(image, (2, 3)) - blocks).max() <= 0.5
+def lanczos(position: float) -> float:
+    """Lanczos' filter of three lobes: sinc(x) sinc(x / 3)."""
+    return float(np.sinc(position) * np.sinc(position / 3)) if abs(position) < 3 else 0.0
 
 
-def test_same_size_is_the_same_and_enlarging_is_bilinear() -> None:
-    image = np.zeros((2, 2, 3), np.uint8)
-    image[:, 1] = 100
-    np.testing.assert_array_equal(resize(image, (2, 2)), image)
-    assert resize(image, (2, 4))[0, :, 0].tolist() == [0, 25, 75, 100]
+def test_shrinking_by_two_weighs_twelve_pixels_as_lanczos_does() -> None:
+    row = np.arange(24) * 10 % 251
+    image = np.broadcast_to(row[None, :, None], (4, 24, 3)).astype(np.uint8)
+    centre = 2 * 6 + 1  # of output pixel 6, in input pixels
+    weights = np.array([lanczos((column + 0.5 - centre) / 2) for column in range(24)])
+    expected = (weights * row).sum() / weights.sum()
+    found = resize(image, (4, 12))[2, 6]
+    assert np.abs(found - expected).max() <= 0.5 + 1e-3
+
+
+def test_same_size_is_the_same_and_flat_colours_stay() -> None:
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (6, 10, 3), np.uint8)
+    assert np.array_equal(resize(image, (6, 10)), image)
+    flat = np.full((6, 10, 3), (7, 130, 255), np.uint8)
+    assert (resize(flat, (17, 4)) == flat[:1, :1]).all()
 
 
 def test_file_is_read_as_rgb_at_its_size(tmp_path: Path) -> None:
