@@ -190,7 +190,8 @@ def command_defaults(
         ManifestError: The file is not TOML, has a key that no command knows, or a value that its
             option does not take.
     """
-    if not DEFAULTS_FILE.is_file():
+    # Not is_file, which overlooks what stands in its place.
+    if not os.path.lexists(DEFAULTS_FILE):
         return {}
     content = read_toml(DEFAULTS_FILE.absolute())
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}

@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import load_scheme
+from xdistill.manifests import disk
 from xdistill.pipeline.demo.stages import RUNS, DemoSettings
 from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.kitti.frames import Frame
@@ -18,6 +19,7 @@ from xdistill.pipeline.kitti.splits import read_split
 from xdistill.pipeline.kitti.tree import image_path
 from xdistill.pipeline.store import LabelReader
 from xdistill.pipeline.street.record.folder import DEPTH, DEPTH_STEPS
+from xdistill.train.evaluation.predictions import read_disparities
 from xdistill.train.page.pictures import Depth, css_colour, data_address, depth_colours, enlarge
 
 EXAMPLES = 4
@@ -37,7 +39,7 @@ class Example:
 def examples(settings: DemoSettings) -> list[Example]:
     """Some test frames with image, labels, groups, exact depth and both predictions."""
     frames = read_split(settings.split("test"))
-    predictions = {name: np.load(settings.predictions(name), mmap_mode="r") for name in RUNS}
+    predictions = {name: read_disparities(settings.predictions(name), frames) for name in RUNS}
     return [
         _example(settings, frames[n], {name: np.array(p[n]) for name, p in predictions.items()})
         for n in spread(len(frames), EXAMPLES)
@@ -76,7 +78,10 @@ def exact_depth(street: Path, frame: Frame) -> Depth:
         DemoError: The file is missing or damaged.
     """
     path = street / DEPTH / frame.sequence / f"{frame.index:010d}.png"
-    steps = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    try:
+        steps = cv2.imdecode(np.frombuffer(disk.read_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    except (OSError, cv2.error):
+        steps = None
     if steps is None:
         raise DemoError(
             f"the depth of {frame} is missing or damaged",

@@ -24,8 +24,10 @@ BEGUN = "begun"
 """Folder with a record of each stopped stage: the seconds of earlier calls."""
 LOGS = "logs"
 POLL_S = 0.25
-BAR = "{percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left{postfix}"
-"""Its unit is a second on two idle cores, so that the time left counts every stage."""
+BAR = "{percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+"""Its unit is a second on two idle cores, so that every stage has its share of it."""
+TRUSTED_S = 20.0
+"""Seconds for which the expected pace counts as seen, or the first one would be mere chance."""
 QUIET_S = 15.0
 """Time between two lines of progress when stderr is not a terminal."""
 TAIL_LINES = 15
@@ -49,9 +51,9 @@ class Ledger:
             DemoError: It was finished with other settings.
         """
         path = self._path(DONE, stage)
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _read(path)
         if content["record"] != stage.record:
             raise DemoError(
                 f"stage {stage.name} was finished with other settings",
@@ -72,8 +74,10 @@ class Ledger:
     def _spent(self, stage: Stage) -> float:
         """Seconds of earlier calls with the same settings that were stopped."""
         path = self._path(BEGUN, stage)
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return float(content["seconds"]) if content.get("record") == stage.record else 0.0
+        if not os.path.lexists(path):
+            return 0.0
+        content = _read(path)
+        return float(content["seconds"]) if content["record"] == stage.record else 0.0
 
     def _write(self, kind: str, stage: Stage, seconds: float) -> None:
         path = self._path(kind, stage)
@@ -83,6 +87,25 @@ class Ledger:
 
     def _path(self, kind: str, stage: Stage) -> Path:
         return self.folder / kind / f"{stage.name}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The record of a stage.
+
+    Raises:
+        DemoError: It is damaged, or is no file.
+    """
+    try:
+        content = json.loads(disk.read_text(path))
+        return {"record": content["record"], "seconds": float(content["seconds"])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+        raise DemoError(
+            f"the record of a stage cannot be read ({reason})",
+            expected="the file as the demo wrote it",
+            where=path.absolute(),
+            remedy="move it away and run the demo again: the stage goes on",
+        ) from error
 
 
 def run_stages(stages: Sequence[Stage], folder: Path) -> dict[str, float]:
@@ -116,6 +139,7 @@ def run_stages(stages: Sequence[Stage], folder: Path) -> dict[str, float]:
                 continue
             _announce(bar, heading, stage)
             start = time.monotonic()
+            _advance(bar, before, stage.name)
             try:
                 _run(stage, folder, bar=bar, before=before)
             except BaseException:
@@ -136,8 +160,24 @@ def _announce(bar: Any, heading: str, stage: Stage) -> None:
 
 
 def _advance(bar: Any, seconds: float, text: str) -> None:
-    bar.set_postfix_str(text, refresh=False)
-    bar.update(max(0, round(seconds) - bar.n))
+    done = max(bar.n, round(seconds))
+    left = seconds_left(done, bar.total, elapsed=bar.format_dict["elapsed"])
+    bar.set_postfix_str(f"about {bar.format_interval(left)} left, {text}", refresh=False)
+    bar.update(done - bar.n)
+
+
+def seconds_left(done: float, total: float, *, elapsed: float) -> float:
+    """Estimate how long the rest takes.
+
+    Args:
+        done: Expected seconds of what is finished.
+        total: Expected seconds of all.
+        elapsed: Seconds that the finished part really took.
+
+    Returns:
+        The expected seconds of the rest, at the pace of the finished part.
+    """
+    return (total - done) * (elapsed + TRUSTED_S) / (done + TRUSTED_S)
 
 
 def _run(stage: Stage, folder: Path, *, bar: Any, before: float) -> None:
@@ -166,7 +206,7 @@ def _refuse_failure(
     """Raise for the first command that ended with an error."""
     for step, process, log in zip(stage.steps, running, logs, strict=True):
         if process.poll():
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = disk.read_bytes(log).decode(errors="replace").splitlines()
             raise DemoError(
                 f"{step.text} ended with status {process.returncode}:\n"
                 + "\n".join(f"    {line}" for line in lines[-TAIL_LINES:]),

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xdistill.manifests import disk
 from xdistill.pipeline.demo.step import Stage, Step
 from xdistill.pipeline.demo.trivial import CONSTANT, ROW_PRIOR, write_trivial_predictions
+from xdistill.pipeline.store import SHARD_FRAMES
 from xdistill.pipeline.street.record.folder import SPLITS
 from xdistill.train.run import METRICS_FILE, RECORD_FILE
 
@@ -77,7 +79,11 @@ class DemoSettings:
 
 
 def stages(settings: DemoSettings) -> list[Stage]:
-    """All stages in order; their seconds were measured on two idle cores."""
+    """All stages in order.
+
+    Their seconds were fitted to the processor time of two demos, of 120 frames with 60 steps and of
+    600 frames with 600, on two cores of an AMD EPYC (docs/demo.md).
+    """
     return [
         _street(settings),
         _segment(settings),
@@ -99,12 +105,21 @@ def _street(settings: DemoSettings) -> Stage:
         name="street",
         title="Render a street in KITTI's raw layout",
         steps=(step,),
-        seconds=0.09 * frames + 10,
+        seconds=0.06 * frames + 2 + _compilation_s(),
         share_done=lambda: sum(1 for _ in settings.street.glob("*/*/image_02/data/*.png")) / frames,
     )
 
 
+def _compilation_s() -> float:
+    """Seconds that the first street of a machine takes longer."""
+    # Here, as it loads the compiler, which takes a second.
+    from xdistill.pipeline.street.compiled import code_folder
+
+    return 0.0 if code_folder().is_dir() else 20.0
+
+
 def _segment(settings: DemoSettings) -> Stage:
+    shards = settings.drives * -(-settings.frames // SHARD_FRAMES)
     step = _step(
         "xd-pipeline segment", data=settings.street, store=settings.store,
         teacher=settings.teacher, device="cpu",
@@ -113,7 +128,8 @@ def _segment(settings: DemoSettings) -> Stage:
         name="segment",
         title=f"Label every frame, once, with teacher {settings.teacher}",
         steps=(step,),
-        seconds=0.1 * settings.drives * settings.frames + 8,
+        seconds=0.047 * settings.drives * settings.frames + 6,
+        share_done=lambda: sum(1 for _ in settings.store.glob("*/*/*/classes/c.*")) / shards,
     )
 
 
@@ -122,7 +138,7 @@ def _regroup(settings: DemoSettings) -> Stage:
         name="regroup",
         title="Merge the 19 classes into the paper's four groups",
         steps=(_step("xd-pipeline regroup", store=settings.store, scheme=4),),
-        seconds=3,
+        seconds=2,
     )
 
 
@@ -131,7 +147,7 @@ def _train(settings: DemoSettings) -> Stage:
         name="train",
         title="Train the baseline and the distilled network side by side, from the same seed",
         steps=tuple(_training(settings, name) for name in RUNS),
-        seconds=0.25 * settings.steps + 10,
+        seconds=0.27 * settings.steps + 5,
         share_done=lambda: min(_steps_done(settings, name) for name in RUNS) / settings.steps,
     )
 
@@ -148,7 +164,7 @@ def _training(settings: DemoSettings, name: str) -> Step:
 
 def _steps_done(settings: DemoSettings, name: str) -> int:
     log = settings.run(name) / METRICS_FILE
-    return log.read_bytes().count(b"\n") if log.is_file() else 0
+    return disk.read_bytes(log).count(b"\n") if log.is_file() else 0
 
 
 def _trivial(settings: DemoSettings) -> Stage:
@@ -166,7 +182,7 @@ def _trivial(settings: DemoSettings) -> Stage:
         steps=tuple(
             _evaluation(settings, name, predictions=settings.predictions(name)) for name in TRIVIAL
         ),
-        seconds=8,
+        seconds=4,
         work=work,
     )
 
@@ -182,7 +198,7 @@ def _evaluate(settings: DemoSettings) -> Stage:
         name="evaluate",
         title="Score both networks against the LiDAR of drives they never saw",
         steps=tuple(steps),
-        seconds=10,
+        seconds=4,
     )
 
 
@@ -206,7 +222,7 @@ def _poses(settings: DemoSettings) -> Stage:
         name="poses",
         title="Compare the learned motions with the recorded ones",
         steps=tuple(steps),
-        seconds=10,
+        seconds=5,
     )
 
 

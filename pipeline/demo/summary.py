@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from xdistill.manifests import disk
 from xdistill.manifests.progress import usable_cores
 from xdistill.pipeline.demo.stages import BASELINE, DISTILLED, RUNS, TRIVIAL, DemoSettings
 from xdistill.pipeline.demo.step import DemoError, Stage
@@ -118,15 +119,15 @@ def yaw_curve(log: Path) -> list[list[float]]:
 
 def _read_lines(log: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+        return [json.loads(line) for line in disk.read_text(log).splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(log, error) from error
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(disk.read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 

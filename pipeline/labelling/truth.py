@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from xdistill.manifests import disk
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.errors import SplitError
 from xdistill.pipeline.kitti.frames import Frame
@@ -118,11 +119,10 @@ def read_mapping(path: Path) -> list[Frame | None]:
         ScoreError: The file does not exist or is not text, or a line is malformed.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
+        lines = disk.read_text(path).splitlines()
+    except OSError as error:
         raise ScoreError(
-            f"{path.name} cannot be read: {reason}",
+            f"{path.name} cannot be read: {error.strerror}",
             expected=DEVKIT,
             where=path.absolute(),
             remedy="correct the path after --mapping",

@@ -131,8 +131,8 @@ def _require_ours(out: Path, record: Mapping[str, object]) -> None:
         if not any(out.iterdir()):
             return
     try:
-        found: Any = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: Any = json.loads(disk.read_text(out / RECORD))
+    except (OSError, ValueError, RecursionError):
         found = None
     if found == record:
         return

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from xdistill.pipeline.demo.runner import Ledger, run_stages
+from xdistill.pipeline.demo import runner
+from xdistill.pipeline.demo.runner import Ledger, run_stages, seconds_left
 from xdistill.pipeline.demo.step import DemoError, Stage, Step
 
 pytestmark = pytest.mark.slow
@@ -42,6 +44,25 @@ def test_stages_run_once_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "[2/2] Do two: already done" in capsys.readouterr().err
 
 
+def test_the_time_left_is_told_from_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "QUIET_S", 0.0)
+    run_stages([stage("one", "pass", seconds=40), stage("two", "pass", seconds=80)], tmp_path)
+    told = re.findall(r"about (\S+) left, (\w+)", capsys.readouterr().err)
+    assert told[0] == ("02:00", "one")
+    # The first took next to no time: 80 s are left, at 20 s in place of 60 s.
+    assert ("00:26", "one") in told or ("00:27", "one") in told
+    assert told[-1] == ("00:00", "two") and "?" not in str(told)
+
+
+def test_the_time_left_follows_the_pace() -> None:
+    assert seconds_left(0, 260, elapsed=0) == 260
+    # Twice as slow as expected for 100 s: of 220 s in place of 120 s, 20 s are not seen.
+    assert seconds_left(100, 200, elapsed=220) == 200
+    assert seconds_left(200, 200, elapsed=500) == 0
+
+
 def test_a_failure_is_shown_and_the_next_call_goes_on_there(tmp_path: Path) -> None:
     trace, ready = tmp_path / "trace", tmp_path / "ready"
     fragile = (
@@ -74,6 +95,22 @@ def test_seconds_of_other_settings_do_not_count(tmp_path: Path) -> None:
     ledger.stop(stage("one", "pass  # seed 1"), 1000)
     ledger.finish(one, 2)
     assert ledger.seconds(one) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"{", b"[]", b"3", b"[" * 100_000, b'{"record": []}', b"\xff", b'{"a": 1}'],
+)
+def test_a_damaged_record_is_named(content: bytes | None, tmp_path: Path) -> None:
+    ledger, one = Ledger(tmp_path), stage("one", "pass")
+    ledger.stop(one, 2)
+    ledger.finish(one, 2)
+    for kind in ("done", "begun"):
+        path = tmp_path / kind / "one.json"
+        path.unlink()
+        os.mkfifo(path) if content is None else path.write_bytes(content)
+        with pytest.raises(DemoError, match=rf"cannot be read \((?s:.*){kind}/one\.json"):
+            ledger.seconds(one) if kind == "done" else ledger.stop(one, 1)
 
 
 def test_when_one_command_fails_the_other_is_stopped(tmp_path: Path) -> None:

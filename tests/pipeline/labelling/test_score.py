@@ -188,4 +188,4 @@ def test_mapping_without_its_maps_or_its_file(store: Path, tmp_path: Path) -> No
     folder = flat(tmp_path / "semantic", TRUTH).parent
     arguments = ["--store", str(store), "--labels", str(folder), "--mapping", str(tmp_path)]
     answer = CliRunner().invoke(score, arguments)
-    assert answer.exit_code == 1 and "cannot be read: Is a directory" in answer.stderr
+    assert answer.exit_code == 1 and "cannot be read: it is a folder, not a file" in answer.stderr

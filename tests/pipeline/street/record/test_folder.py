@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -67,6 +68,16 @@ def test_other_settings_are_refused_and_shown(tmp_path: Path) -> None:
     with pytest.raises(StreetError) as caught:
         prepare(tmp_path, StreetSettings(drives=3, frames=3, size=(16, 48), seed=8))
     assert '"seed": 9' in str(caught.value) and '"seed": 8' in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[" * 100_000, b"\xff", b"[]"])
+def test_a_record_that_is_none_is_not_ours(content: bytes | None, tmp_path: Path) -> None:
+    prepare(tmp_path, SMALL)
+    record = tmp_path / "street.json"
+    record.unlink()
+    os.mkfifo(record) if content is None else record.write_bytes(content)
+    with pytest.raises(StreetError, match="holds something other than a street"):
+        prepare(tmp_path, SMALL)
 
 
 def test_a_street_of_another_version_is_refused(tmp_path: Path) -> None:
