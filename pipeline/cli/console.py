@@ -1,6 +1,7 @@
 """What all commands share: defaults from xdistill.toml, assumptions, errors, common options."""
 
 import difflib
+import errno
 import importlib
 import importlib.metadata
 import inspect
@@ -27,6 +28,19 @@ TABLES = (*COMMANDS, "check", "train", "eval")
 """Commands that take defaults: those of xd-pipeline, ``teachers check``, xd-train and xd-eval."""
 SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
 """Options that mean the same in every command that has them."""
+
+REFUSALS = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "give yourself access to it, or another path"),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR), "correct the path"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, or give another path"),
+    errno.EROFS: "give another path, on a disk that can be written",
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and run the same command again"),
+}
+"""What to do where the system refuses a file or folder, by the error's number.
+
+What a file or folder is for is said where it is opened; here ends what was not foreseen there. Any
+other error without a message of ours is a defect.
+"""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -137,7 +151,7 @@ class Commands(Group):
 
 @contextmanager
 def _mistakes() -> Iterator[None]:
-    """Report a user's mistake, or what the locale cannot name, without a traceback."""
+    """Report a user's mistake, and what the system or the locale refuses, without a traceback."""
     try:
         yield
     except XDistillError as error:
@@ -146,6 +160,13 @@ def _mistakes() -> Iterator[None]:
         if sys.getfilesystemencoding() == "utf-8":
             raise
         _refuse_locale(error)
+    except OSError as error:
+        remedy = REFUSALS.get(error.errno or 0)
+        if remedy is None or error.filename is None:
+            raise
+        raise click.ClickException(
+            f"{os.fsdecode(error.filename)}: {error.strerror}\n  what to do: {remedy}"
+        ) from None
 
 
 def _refuse_locale(error: UnicodeEncodeError) -> NoReturn:

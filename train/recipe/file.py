@@ -13,6 +13,7 @@ import tomli_w
 
 from xdistill.manifests import loader
 from xdistill.manifests.disk import as_path
+from xdistill.manifests.errors import shown
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 
 FILE_NAME = "recipe.toml"
@@ -22,6 +23,8 @@ ABOUT = "about"
 """What the recipe is, in a sentence; not inherited."""
 REPRODUCES = "reproduces"
 """Published rows that it reproduces: table, method, backbone, resolution; not inherited."""
+LONGEST_CHAIN = 20
+"""Recipes that may inherit from each other."""
 NONE_TEXT = "none"
 """How an optional key is unset with ``--set``."""
 ADDED = {"remark": NONE_TEXT, "decoder": "monodepth2", "pose_encoder_weights": "same"}
@@ -121,12 +124,26 @@ def _inherited(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
             where=name,
             remedy=f"remove one {BASE} key",
         )
+    if len(seen) == LONGEST_CHAIN:
+        raise RecipeError(
+            f"the chain of {BASE} keys is longer than {LONGEST_CHAIN} recipes",
+            expected=f"a chain of {BASE} keys that ends",
+            where=name,
+            remedy="merge some of them into one recipe",
+        )
     values = loader.load("recipes", name)
     base = values.pop(BASE, None)
     for key in (ABOUT, REPRODUCES):
         values.pop(key, None)
     if base is None:
         return values
+    if not isinstance(base, str):
+        raise RecipeError(
+            f"{BASE} is {shown(base)}, not text",
+            expected="a recipe by name, or the path of a TOML file",
+            where=name,
+            remedy=f"correct {BASE}",
+        )
     beside = as_path(name).parent / as_path(str(base))
     if base not in loader.names("recipes") and beside.is_file():
         base = str(beside)
@@ -166,7 +183,7 @@ def _typed(key: str, value: Any, hint: Any, where: str) -> Any:
         names = {int: "a whole number", float: "a finite number", bool: "true or false"}
         expected = f"one of {', '.join(map(str, choices))}" if choices else names.get(kind, "text")
         raise RecipeError(
-            f"{key} is {value!r}, not {expected}",
+            f"{key} is {shown(value)}, not {expected}",
             expected=expected,
             where=where,
             remedy=f"correct {key}",

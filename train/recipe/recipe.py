@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from xdistill.manifests.errors import ManifestError
+from xdistill.manifests.errors import ManifestError, shown
 
 STRIDE = 32
 """The coarsest encoder feature is 1/32 of the image's size."""
@@ -12,6 +12,8 @@ SMALLEST = 2 * STRIDE
 """Smallest side in pixels: the coarsest feature needs two pixels to reflect its border."""
 
 ResNet = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+
+LONGEST_NAME = 100
 
 ROAD_HEIGHTS = (3.84, 15.0)
 """Nearest and farthest depth of the row prior in camera heights; 1.92 / 0.5 at the lowest row."""
@@ -133,6 +135,9 @@ class Recipe:
             value = getattr(self, key)
             if value is not None and value < minimum:
                 raise _bad(self, key, f"at least {minimum}")
+        for key, maximum in _MAXIMA.items():
+            if (getattr(self, key) or 0) > maximum:
+                raise _bad(self, key, f"at most {maximum}")
         for key in ("width", "height"):
             if getattr(self, key) % STRIDE:
                 raise _bad(self, key, f"a multiple of {STRIDE}")
@@ -143,8 +148,9 @@ class Recipe:
             raise _bad(self, "lr", "a positive learning rate")
         if not 0 < self.min_depth < self.max_depth:
             raise _bad(self, "min_depth", f"more than 0 and less than max_depth {self.max_depth}")
-        if not self.name or Path(self.name).name != self.name:
-            raise _bad(self, "name", "a name for a folder")
+        named = self.name not in ("", "..") and Path(self.name).name == self.name
+        if not named or min(self.name) < " " or len(self.name) > LONGEST_NAME:
+            raise _bad(self, "name", f"a name for a folder, of at most {LONGEST_NAME} characters")
         if self.row_prior is not None:
             self._check_row_prior(self.row_prior)
         self._check_weights()
@@ -211,11 +217,27 @@ _MINIMA = {
     "picture_interval": 1,
 }
 
+_MAXIMA = {
+    "width": 16384,
+    "height": 16384,
+    "batch_size": 4096,
+    "epochs": 10**6,
+    "schedule_steps": 10**9,
+    "lr_drop_epoch": 10**6,
+    "d2s_channels": 4096,
+    "seed": 2**32 - 1,
+    "num_workers": 1024,
+    "log_interval": 10**9,
+    "checkpoint_interval": 10**9,
+    "picture_interval": 10**9,
+}
+"""Far above any use, and below what overflows somewhere in PyTorch or NumPy."""
+
 
 def _bad(recipe: Recipe, key: str, expected: str, *, found: str | None = None) -> RecipeError:
     return RecipeError(
-        f"{key} is {found or repr(getattr(recipe, key))}, not {expected}",
+        f"{key} is {found or shown(getattr(recipe, key))}, not {expected}",
         expected=expected,
-        where=f"recipe {recipe.name!r}",
+        where=f"recipe {shown(recipe.name)}",
         remedy=f"correct {key} in the recipe, or with --set {key}=...",
     )

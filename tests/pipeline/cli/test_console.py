@@ -1,7 +1,10 @@
 """What all commands do alike: xdistill.toml, assumptions, and errors without a traceback."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -136,6 +139,29 @@ def test_a_users_mistake_has_no_traceback() -> None:
     assert result.exit_code == 1
     assert "Error: found this\n  what to do: do that" in result.stderr
     assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize("number", console.REFUSALS)
+def test_what_the_system_refuses_has_no_traceback(number: int) -> None:
+    @click.command(cls=console.Command)
+    def refused() -> None:
+        raise OSError(number, os.strerror(number), "folder/file")
+
+    result = CliRunner().invoke(refused, [])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert result.stderr == (
+        f"Error: folder/file: {os.strerror(number)}\n  what to do: {console.REFUSALS[number]}\n"
+    )
+
+
+@pytest.mark.parametrize("words", [(errno.EACCES, "no file"), (errno.ENOENT, "x", "file"), ("x",)])
+def test_errors_of_no_file_that_the_user_names_stay_defects(words: tuple[Any, ...]) -> None:
+    @click.command(cls=console.Command)
+    def broken() -> None:
+        raise OSError(*words)
+
+    result = CliRunner().invoke(broken, [])
+    assert isinstance(result.exception, OSError)
 
 
 def test_a_defect_of_ours_keeps_its_traceback() -> None:

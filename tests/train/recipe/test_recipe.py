@@ -117,6 +117,62 @@ def test_circle_of_bases_is_refused(tmp_path: Path) -> None:
         load_recipe(str(path))
 
 
+def test_a_chain_of_bases_has_an_end(tmp_path: Path) -> None:
+    for number in range(30):
+        base = f'base = "{number + 1}.toml"' if number < 29 else ""
+        (tmp_path / f"{number}.toml").write_text(f"{base}\nepochs = {number + 1}\n")
+    with pytest.raises(RecipeError, match="longer than 20 recipes"):
+        load_recipe(str(tmp_path / "0.toml"))
+    assert load_recipe(str(tmp_path / "10.toml")).epochs == 11
+    (tmp_path / "grows.toml").write_text(f'base = "../{tmp_path.name}/grows.toml"\n')
+    with pytest.raises(RecipeError, match="longer than 20|circular"):
+        load_recipe(str(tmp_path / "grows.toml"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lr = 1e999",
+        "lr = nan",
+        "max_depth = inf",
+        "lr = {a = 1}",
+        "lr = 2020-01-01",
+        f"lr = {'9' * 400}",
+        f"lr = {'[' * 2000}{']' * 2000}",
+        f"{'.'.join('a' * 2000)} = 1",
+        "width = 9223372036854775776",
+        "seed = 4294967296",
+        "batch_size = 1000000000000",
+        "num_workers = 1000000000000",
+        "d2s_channels = 1000000000000",
+        "schedule_steps = 1000000000000",
+        'name = "a\\nb"',
+        'name = "a\\u0000b"',
+        'name = ".."',
+        f'name = "{"a" * 300}"',
+        f'scheme = ["{"a" * 300}"]',
+        "base = nan",
+        "base = ['monodepth2-rn18']",
+        "[base]\nx = 1",
+    ],
+)
+def test_odd_values_are_refused_in_lines_that_fit(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(text + "\n")
+    with pytest.raises(ManifestError) as told:
+        load_recipe(str(path))
+    assert len(told.value.headline) < 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=", "=3", "seed=" + "9" * 400, "seed=" + "9" * 5000, "lr=\0", "width=\0", "é=1", "lr="],
+)
+def test_odd_overrides_are_refused(text: str) -> None:
+    with pytest.raises(RecipeError):
+        load_recipe("monodepth2-rn18", overrides=[text])
+
+
 def test_unknown_key_in_a_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text('base = "xdistill-rn18"\nbatchsize = 3\n')
@@ -158,9 +214,11 @@ def test_paths_in_a_recipe_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_
     schedule=st.none() | st.integers(1, 10**6),
     drop=st.none() | st.integers(1, 50),
     layers=st.sampled_from([0, 2, 4]),
-    name=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1).filter(
-        lambda text: text not in (".", "..")
-    ),
+    name=st.text(
+        st.characters(min_codepoint=32, codec="utf-8", exclude_characters="/"),
+        min_size=1,
+        max_size=100,
+    ).filter(lambda text: text not in (".", "..")),
 )
 def test_resolved_recipe_reads_back(
     tmp_path_factory: pytest.TempPathFactory,
