@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "net", "network", "weights")
 """Keys below which training programs keep a state dict."""
+DEEPEST = 4
+"""Dictionaries around a state dict; one that holds itself has no end."""
 PARALLEL = "module."
 """Prefix that data-parallel training leaves on every key."""
 PROFILED = ("total_ops", "total_params")
@@ -132,9 +134,10 @@ def tensors_of(content: Mapping[str, Any], *, where: Path) -> "dict[str, Tensor]
 
 def _state_dict(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """The innermost of the dictionaries that training programs put around each other."""
-    below = (content.get(name) for name in WRAPPERS)
-    inner = next((part for part in below if isinstance(part, Mapping)), None)
-    return content if inner is None else _state_dict(inner)
+    for _ in range(DEEPEST):
+        below = (content.get(name) for name in WRAPPERS)
+        content = next((part for part in below if isinstance(part, Mapping)), content)
+    return content
 
 
 def load_strictly(
@@ -158,10 +161,10 @@ def load_strictly(
         WeightsError: A key is missing or left over, a shape or a type differs, or a weight is not
             finite.
     """
-    own = network.state_dict()
+    own, given = network.state_dict(), [str(key) for key in weights]
     problems = {
         "missing": [key for key in own if key not in weights and not _is_idle(key, idle)],
-        "unexpected": [key for key in weights if key not in own and not _is_idle(key, idle)],
+        "unexpected": [key for key in given if key not in own and not _is_idle(key, idle)],
         "of another shape": [
             f"{key} {_shape(weights[key])} for {_shape(own[key])}"
             for key in own
@@ -182,8 +185,8 @@ def load_strictly(
             where=where,
             remedy=remedy,
         )
-    given = {key: weights[key].to(own[key].dtype) for key in own if key in weights}
-    if lost := [key for key, value in given.items() if not value.isfinite().all()]:
+    fitting = {key: weights[key].to(own[key].dtype) for key in own if key in weights}
+    if lost := [key for key, value in fitting.items() if not value.isfinite().all()]:
         raise WeightsError(
             f"weights are not finite: {listed(lost)}",
             expected="finite numbers: the training that wrote them had diverged, or the file is "
@@ -191,7 +194,7 @@ def load_strictly(
             where=where,
             remedy="give an earlier checkpoint, or the file as its publisher has it",
         )
-    network.load_state_dict(own | given)
+    network.load_state_dict(own | fitting)
 
 
 def _is_idle(key: str, idle: Sequence[str]) -> bool:

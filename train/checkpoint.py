@@ -92,12 +92,15 @@ def _load_optimiser(optimiser: torch.optim.Adam, state: dict[str, Any], path: Pa
             for parameter, moments in optimiser.state.items()
             for name in ("exp_avg", "exp_avg_sq")
         )
+        lost = next(_not_finite(state, ("optimiser",)), None)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     # Of another optimiser's state PyTorch raises whatever its parts do.
     except Exception as error:
         raise _unfit(path, "its optimiser is not of these networks") from error
     if not fits:
         raise _unfit(path, "its optimiser is not of these networks")
-    if lost := next(_not_finite(state, ("optimiser",)), None):
+    if lost:
         raise _unfit(path, f"{lost} is not finite")
 
 

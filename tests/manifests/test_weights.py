@@ -237,6 +237,16 @@ def test_tensors_are_found_where_checkpoints_keep_them(content: dict[str, Any]) 
     assert found.keys() == {"a.weight"} and torch.equal(found["a.weight"], WEIGHT)
 
 
+def test_a_dictionary_that_holds_itself(tmp_path: Path) -> None:
+    content: dict[Any, Any] = {"a.weight": WEIGHT, 7: WEIGHT}
+    content["model"] = content
+    path = save(tmp_path / "x.pth", content)
+    found = tensors_of(read_weights(path), where=path)
+    assert found.keys() == {"a.weight", "7"}
+    with pytest.raises(WeightsError, match=r"unexpected \(3\): a\.weight, 7, model\n"):
+        load_strictly(nn.Identity(), read_weights(path), where=path)
+
+
 def test_a_weight_that_is_no_tensor_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "x.pth", {"a.bias": WEIGHT, "a.weight": np.ones(3)})
     with pytest.raises(WeightsError, match=r"^x\.pth holds 1 weights that are no tensors: a\.wei"):

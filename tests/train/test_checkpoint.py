@@ -253,6 +253,7 @@ def test_other_formats_and_missing_parts_are_named(training: Training, tmp_path:
         (lambda c: c.update(step="many"), "its step is 'many'"),
         (lambda c: c.pop("step"), "its step is None"),
         (lambda c: c["random_states"].update(cpu=torch.ones(3)), "its random state is no"),
+        (lambda c: c["optimiser"].update(state=c["optimiser"]), "its optimiser is not of"),
         (lambda c: c["optimiser"].pop("param_groups"), "its optimiser is not of these networks"),
         (lambda c: c["optimiser"]["state"].update({0: {"step": 1}}), "its optimiser is not of"),
         (
