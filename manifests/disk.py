@@ -55,6 +55,12 @@ def as_path(path: PathLike) -> Path:
             expected="a string or a pathlib.Path",
             remedy="pass the path of a file or folder",
         )
+    if "\0" in os.fspath(path):
+        raise PathError(
+            f"{os.fspath(path)!r} holds a NUL character, which no path may",
+            expected="the path of a file or folder",
+            remedy="correct the path",
+        )
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -11,7 +11,7 @@ from shlex import quote
 from typing import Any
 
 from xdistill.manifests.disk import TextError, as_path, read_text
-from xdistill.manifests.errors import ManifestError
+from xdistill.manifests.errors import ManifestError, shown
 
 
 def names(kind: str) -> list[str]:
@@ -29,15 +29,15 @@ def find(kind: str, name: str) -> Traversable:
         ManifestError: The name is neither shipped nor an existing file.
     """
     shipped = files(__package__) / kind / f"{name}.toml"
-    if "/" not in name and shipped.is_file():
+    if name in names(kind):
         return shipped
     own = as_path(name)
     # Whatever has the name: what is no file, or may not be read, says so when it is read.
-    if os.path.lexists(own) and not own.is_dir():
+    if os.path.lexists(own) and not os.path.isdir(own):
         return own
-    inside = sorted(path.name for path in own.glob("*.toml")) if own.is_dir() else []
+    inside = sorted(path.name for path in own.glob("*.toml")) if os.path.isdir(own) else []
     raise ManifestError(
-        f"{name} is a folder" if inside else f"there is no {kind.rstrip('s')} named {name!r}",
+        f"{name} is a folder" if inside else f"there is no {kind.rstrip('s')} named {shown(name)}",
         expected=f"one of {', '.join(names(kind))}, or the path of a TOML file",
         where=own.absolute() if own.suffix or "/" in name else None,
         remedy=f"give {' or '.join(quote(str(own / one)) for one in inside[:3])}"

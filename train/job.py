@@ -11,6 +11,7 @@ import torch
 
 from xdistill.grouping.scheme import load_scheme
 from xdistill.manifests.disk import as_path
+from xdistill.manifests.memory import MORE_MEMORY, memory_reported
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import load_checkpoint, load_initial_weights
 from xdistill.train.data.cameras import camera_notes
@@ -132,7 +133,8 @@ def start(job: Job) -> Training:
 
 def _networks(job: Job) -> Training:
     """The networks as the run left them, or as the recipe starts them."""
-    training = new_training(job.recipe, device=job.device)
+    with memory_reported("the recipe's networks", options=("a smaller network", MORE_MEMORY)):
+        training = new_training(job.recipe, device=job.device)
     if job.resumed and (job.run / CHECKPOINT_FILE).exists():
         load_checkpoint(job.run, training)
     else:

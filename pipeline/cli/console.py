@@ -5,11 +5,13 @@ import errno
 import importlib
 import importlib.metadata
 import inspect
+import itertools
 import json
 import os
+import re
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -106,6 +108,10 @@ class Command(Program):
             extra["default_map"] = command_defaults(self, group=parent.command if parent else None)
             return super().make_context(info_name, args, parent, **extra)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _refuse_empty(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         _require_current_folder()
         _keep_inputs(ctx)
@@ -173,6 +179,15 @@ def _refuse_locale(error: UnicodeEncodeError) -> NoReturn:
     raise click.ClickException(
         f"the locale's {error.encoding} has no file named {error.object!r}: set LC_ALL=C.UTF-8"
     ) from None
+
+
+def _refuse_empty(args: Sequence[str]) -> None:
+    """Refuse what an unset variable of a script leaves: it would pass for an option not given."""
+    for before, text in itertools.pairwise(("", *args)):
+        if not text or re.fullmatch("--[a-z-]+=", text):
+            raise click.UsageError(
+                f"{text.rstrip('=') or before} is empty: give a value, or leave the option out"
+            )
 
 
 def _keep_inputs(ctx: click.Context) -> None:
@@ -268,7 +283,7 @@ def _check_form(option: click.Option, key: str, value: Any) -> None:
     values = value if isinstance(value, list) else [value]
     # Not isinstance, for which true is a whole number.
     if isinstance(value, list) == option.multiple and all(type(item) in kinds for item in values):
-        return
+        return _refuse_no_text(key, values)
     texts = [str(item) for item in values]
     example = json.dumps(texts if option.multiple else " ".join(texts), allow_nan=False)
     raise ManifestError(
@@ -277,6 +292,16 @@ def _check_form(option: click.Option, key: str, value: Any) -> None:
         where=DEFAULTS_FILE.absolute(),
         remedy=f"write {key} = {example}" if "string" in expected else f"correct {key}",
     )
+
+
+def _refuse_no_text(key: str, values: Iterable[Any]) -> None:
+    if any(value == "" or "\0" in str(value) for value in values):
+        raise ManifestError(
+            f"{key} is empty, or holds a NUL character",
+            expected="a value",
+            where=DEFAULTS_FILE.absolute(),
+            remedy=f"correct {key}, or remove it",
+        )
 
 
 def _assumptions(ctx: click.Context, *, without: Collection[str]) -> Iterable[str]:
@@ -301,8 +326,6 @@ class PathType(click.Path):
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if not str(value):
-            self.fail("the path is empty, as from a shell variable that is not set", param, ctx)
         return disk.as_path(value)
 
 

@@ -1,5 +1,6 @@
 """The plan of a run: requested frames that the store lacks, divided into shards."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -249,12 +250,13 @@ def select_part(tasks: Sequence[AnyTask], part: str | None) -> tuple[AnyTask, ..
     """
     if part is None:
         return tuple(tasks)
-    number, _, count = part.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", part)
+    number, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= count:
         raise PlanError(
             f"--part {part} is not a share",
             expected="i/n with 1 <= i <= n, such as 1/8",
             remedy="number the jobs of an array from 1",
         )
     # Numbers count finished shards too, so that the other jobs' shares stay put while they work.
-    return tuple(task for task in tasks if task.number % int(count) == int(number) - 1)
+    return tuple(task for task in tasks if task.number % count == number - 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from xdistill.manifests.disk import replacing, require_writable, write
+from xdistill.manifests.disk import PathError, as_path, replacing, require_writable, write
 from xdistill.manifests.errors import OutputError
 
 
@@ -80,3 +80,8 @@ def test_an_error_keeps_the_old_file_alone(tmp_path: Path, error: type[BaseExcep
         aside.write_bytes(b"half")
         raise error
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_no_path_holds_a_nul_character() -> None:
+    with pytest.raises(PathError, match="holds a NUL character"):
+        as_path("a\0b")

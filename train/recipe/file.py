@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -145,7 +146,8 @@ def _inherited(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
             remedy=f"correct {BASE}",
         )
     beside = as_path(name).parent / as_path(str(base))
-    if base not in loader.names("recipes") and beside.is_file():
+    # Of a text that is no path at all, the loader says that there is no such recipe.
+    if base not in loader.names("recipes") and os.path.isfile(beside):
         base = str(beside)
     inherited = _inherited(str(base), seen=(*seen, name))
     return {key: inherited[key] for key in inherited if key != "name"} | values

@@ -83,6 +83,8 @@ def test_the_environment_names_the_data(monkeypatch: pytest.MonkeyPatch) -> None
         ),
         ("[segment]\ndrive = '0013'", 'what to do: write drive = ["0013"]'),
         ("[segment]\ndrive = [0.5]", "expected: a list of strings"),
+        ("teacher = ''", "teacher is empty, or holds a NUL character"),
+        ('[segment]\ndrive = ["a\\u0000b"]', "drive is empty, or holds a NUL character"),
         ("[segment]\nplan = 3", "plan = 3 is not true or false\n  expected: true or false"),
     ],
 )
@@ -99,6 +101,15 @@ def test_values_that_click_converts_are_taken() -> None:
         "teacher = 4\n[segment]\nbatch_size = '2'\ndrive = [13]\nplan = true\n"
     )
     assert CliRunner().invoke(command, []).stdout == "kitti 4 2 13\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--teacher", ""], ["--teacher="], ["--batch-size", "2", "--teacher", ""]]
+)
+def test_what_an_unset_variable_leaves_is_no_value(arguments: list[str]) -> None:
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 2
+    assert "--teacher is empty: give a value, or leave the option out" in result.stderr
 
 
 @click.command("eval", cls=console.Command)
@@ -227,4 +238,4 @@ def test_the_home_folder_is_expanded_wherever_a_path_comes_from(
 
 def test_an_empty_path_is_refused() -> None:
     result = CliRunner().invoke(command, ["--data="])
-    assert result.exit_code == 2 and "the path is empty" in result.stderr
+    assert result.exit_code == 2 and "is empty: give a value" in result.stderr

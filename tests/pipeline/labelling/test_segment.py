@@ -165,6 +165,7 @@ def test_another_teacher_is_refused_with_both_shown(tree: Tree, store: Path) -> 
         (["--drive", "0099"], "0099"),
         (["--split", "nosuch.txt"], "nosuch.txt"),
         (["--part", "3/2"], "--part 3/2"),
+        (["--part", f"1/{'9' * 5000}"], "is not a share"),
         (["--teacher", "png:nowhere"], "nowhere"),
         (["--teacher", "nosuch"], "nosuch"),
     ],

@@ -154,6 +154,7 @@ def test_a_chain_of_bases_has_an_end(tmp_path: Path) -> None:
         "base = nan",
         "base = ['monodepth2-rn18']",
         "[base]\nx = 1",
+        f'base = "{"a" * 300}"',
     ],
 )
 def test_odd_values_are_refused_in_lines_that_fit(text: str, tmp_path: Path) -> None:
