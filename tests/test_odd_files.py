@@ -11,20 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from training_tree import (
-    DRIVE,
-    FRAMES,
-    SEQUENCE,
-    WIDTH,
-    labels_of,
-    texture,
-    write_calibration,
-    write_oxts,
-)
+from training_tree import DRIVE, SEQUENCE, write_labelled_drive
 
 from xdistill.pipeline.cli.main import main as pipeline
 from xdistill.train.cli.evaluate import main as evaluate
@@ -161,34 +151,13 @@ def run(line: str, new: Path) -> Result:
     return CliRunner().invoke(PROGRAMS[program], words)
 
 
-def write_drive() -> None:
-    """A drive of small frames with labels, calibration, scans and recorded poses."""
-    rng = np.random.default_rng(3)
-    wide = texture(rng)
-    for index in range(FRAMES):
-        name = f"{index:010d}.png"
-        image = wide[:, 4 * index : 4 * index + WIDTH]
-        for path, content in (
-            (Path("kitti", SEQUENCE, "data", name), image),
-            (Path("labels", SEQUENCE, name), labels_of(index)),
-        ):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), content)
-        scan = Path("kitti", DRIVE, "velodyne_points/data", f"{index:010d}.bin")
-        scan.parent.mkdir(parents=True, exist_ok=True)
-        points = rng.uniform((2, -20, -4, 0), (60, 20, 1, 1), (3000, 4))
-        scan.write_bytes(points.astype("<f4").tobytes())
-    write_calibration(Path(DATE))
-    write_oxts(Path("kitti", DRIVE, "oxts/data"))
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to work in, with every file that the commands read."""
     folder = tmp_path_factory.mktemp("work")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        write_drive()
+        write_labelled_drive(Path("kitti"), labels=Path("labels"))
         frames = [f"{DRIVE} {index} l" for index in (3, 4, 5)]
         Path("s.txt").write_text("\n".join(frames) + "\n")
         Path("mine.toml").write_text(SCHEME)

@@ -43,7 +43,7 @@ def street(out: Path, drives: int, frames: int, size: str, seed: int) -> None:
                 recording.write_drive(out, settings, number, advance=bar.update)
         click.echo(f"wrote {len(missing)} drives of {frames} frames to {out}")
     click.echo(f"  splits: {out}/{folder.SPLITS}/train.txt, val.txt, test.txt")
-    click.echo(f"  exact labels: --teacher png:{out}/{folder.LABELS}")
+    click.echo(f"  exact labels: --teacher {shlex.quote(f'png:{out}/{folder.LABELS}')}")
     click.echo(f"  exact depth (1/256 m): {out}/{folder.DEPTH}")
     train = shlex.quote(f"{out}/{folder.SPLITS}/train.txt")
     click.echo(

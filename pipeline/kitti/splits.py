@@ -151,6 +151,14 @@ def list_frames(split: PathLike) -> list[Frame]:
     path = as_path(split)
     if path.is_dir():
         return find_frames(path, drives=None, cameras=list(CAMERAS))
+    known = loader.names("splits")
+    if not path.exists() and str(split) not in known:
+        raise SplitError(
+            f"there is no KITTI raw root and no split {str(split)!r}",
+            expected=f"a KITTI raw root, a split file, or one of {', '.join(known)}",
+            where=path.absolute(),
+            remedy="correct the path, or the name of the split",
+        )
     return load_split(str(path))
 
 

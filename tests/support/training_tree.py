@@ -69,3 +69,24 @@ def write_oxts(folder: Path) -> None:
     for index in range(FRAMES):
         record = [0.0, index * metre, *[0.0] * 28]
         (folder / f"{index:010d}.txt").write_text(" ".join(map(str, record)))
+
+
+def write_labelled_drive(root: Path, *, labels: Path, drive: str = DRIVE) -> None:
+    """A drive of small frames with labels, calibration, scans and recorded poses."""
+    rng = np.random.default_rng(3)
+    wide = texture(rng)
+    for index in range(FRAMES):
+        name = f"{index:010d}.png"
+        image = wide[:, 4 * index : 4 * index + WIDTH]
+        for path, content in (
+            (root / drive / "image_02/data" / name, image),
+            (labels / drive / "image_02" / name, labels_of(index)),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), content)
+        scan = root / drive / "velodyne_points/data" / f"{index:010d}.bin"
+        scan.parent.mkdir(parents=True, exist_ok=True)
+        points = rng.uniform((2, -20, -4, 0), (60, 20, 1, 1), (3000, 4))
+        scan.write_bytes(points.astype("<f4").tobytes())
+    write_calibration((root / drive).parent)
+    write_oxts(root / drive / "oxts/data")

@@ -149,7 +149,7 @@ def _predicted_by_run(
 
     if run is None:
         run = newest_trained_run()
-        note(f"assumed: --run {run} (the newest checkpoint)")
+        note(f"assumed: --run {quote(str(run))} (the newest checkpoint)")
     return predicted_by_run(run, data, frames, device=device)
 
 

@@ -1,5 +1,6 @@
 """``xd-train``."""
 
+import shlex
 import signal
 import sys
 import threading
@@ -117,7 +118,8 @@ def main(**options: Any) -> None:
         click.echo(f"stopped on request; next: xd-train --resume --out {job.run}")
         sys.exit(130)
     click.echo(f"poses: {job.recipe.pose_source}")
-    click.echo(f"next: xd-eval --run {job.run} --data {job.dataset.root}")
+    places = ("--run", str(job.run), "--data", str(job.dataset.root))
+    click.echo(f"next: {shlex.join(('xd-eval', *places))}")
 
 
 def _list(context: click.Context) -> None:

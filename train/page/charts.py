@@ -3,12 +3,13 @@
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def line_chart(
         x_name: Name of the x axis with its unit.
         y_name: Name of the y axis with its unit.
     """
-    with rc_context(STYLE):
+    with _style():
         figure, axes = _empty(x_name, y_name)
         for name, points in series.items():
             axes.plot(*_columns(points), color=colours[name], label=name)
@@ -66,7 +67,7 @@ def scatter_chart(
     series: Mapping[str, Points], *, colours: Mapping[str, str], x_name: str, y_name: str
 ) -> Markup:
     """One dot for each point, over the diagonal on which both coordinates agree; as line_chart."""
-    with rc_context(STYLE):
+    with _style():
         figure, axes = _empty(x_name, y_name)
         for name, points in series.items():
             x, y = _columns(points)
@@ -74,6 +75,15 @@ def scatter_chart(
         axes.autoscale(False)
         axes.axline((0, 0), slope=1, color=INK, linewidth=1, linestyle="--", zorder=0)
         return _svg(figure, f"{y_name} over {x_name}")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Draw in the style of these pages, whatever the reader's own matplotlibrc says."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(STYLE)
+        yield
 
 
 def _empty(x_name: str, y_name: str) -> tuple[Figure, Axes]:

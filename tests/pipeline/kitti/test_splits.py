@@ -99,7 +99,7 @@ def test_frames_of_a_split_file_and_of_a_folder(root: Path, tmp_path: Path) -> N
     assert {image_path(str(root), str(frame)) for frame in listed} == set(
         root.glob("*/*/image_*/*/*")
     )
-    with pytest.raises(SplitError, match="no split 'nothing'"):
+    with pytest.raises(SplitError, match="no KITTI raw root and no split 'nothing'"):
         list_frames("nothing")
     with pytest.raises(SplitError, match="7 is int, not a frame"):
         image_path(root, 7)  # type: ignore[arg-type]

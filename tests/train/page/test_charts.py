@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib import rc_context, rcParams
 
 from xdistill.train.page.charts import GRID, INK, line_chart, scatter_chart
 
@@ -19,6 +20,15 @@ def test_charts_are_well_formed_and_name_axes_and_series(chart: type[str]) -> No
     words = [element.text for element in root.iter(f"{SVG}text")]
     assert {"a < b", "loss", "baseline", "distilled"} <= set(words)
     assert root.attrib["aria-label"] == "loss over a < b"
+
+
+@CHARTS
+def test_a_readers_own_style_changes_nothing(chart: type[str]) -> None:
+    ours = chart(LINES, colours=COLOURS, x_name="x", y_name="y")
+    own = {"axes.grid": True, "font.size": 30, "lines.linewidth": 9, "axes.facecolor": "red"}
+    with rc_context(own):
+        assert chart(LINES, colours=COLOURS, x_name="x", y_name="y") == ours
+        assert rcParams["font.size"] == 30
 
 
 @CHARTS
