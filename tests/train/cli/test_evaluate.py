@@ -23,6 +23,7 @@ from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.train.checkpoint import FORMAT
 from xdistill.train.cli.evaluate import main
 from xdistill.train.evaluation.protocols import METRICS
+from xdistill.train.evaluation.report import Report
 from xdistill.train.networks.registry import depth_network
 from xdistill.train.recipe.file import dump_recipe
 from xdistill.train.recipe.recipe import Recipe
@@ -247,6 +248,19 @@ def test_a_disk_that_is_full_at_the_end_costs_the_json_only(
     result = call("--predictions", predictions, "--split", "split.txt", "--json", "m.json", code=1)
     assert "abs_rel" in result.stdout
     assert "--json m.json cannot be written (No space left on device)" in result.stderr
+
+
+def test_the_json_is_written_before_anything_is_printed(
+    predictions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A pager that nobody scrolls would hold it back for hours.
+    def text(report: Report) -> str:
+        assert set(json.loads(Path("m.json").read_text())["metrics"]) == set(METRICS)
+        return "the table"
+
+    monkeypatch.setattr(Report, "text", text)
+    result = call("--predictions", predictions, "--split", "split.txt", "--json", "m.json")
+    assert "the table\n" in result.stdout
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

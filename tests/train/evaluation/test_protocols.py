@@ -142,6 +142,9 @@ def test_depth_of_half_the_scale_is_perfect_with_ratio_two() -> None:
         (np.ones((10, 20), np.bool_), "eigen", "the prediction is bool of shape"),
         (np.zeros((10, 20)), "eigen", "values that are not finite and positive"),
         (np.full((10, 20), np.nan), "eigen", "values that are not finite and positive"),
+        (np.full((10, 20), 1e-40), "eigen", "give scores that are not finite"),
+        (np.full((10, 20), 1e-60), "eigen", "values that are not finite and positive"),
+        (np.full((10, 20), 1e300), "eigen", "values that are not finite and positive"),
         (np.ones((10, 20)), "Eigen", "protocol 'Eigen' does not exist\n  expected: one of eigen"),
     ],
 )

@@ -1,5 +1,6 @@
 """Evaluation over a split: means, ratios, and predictions that are refused."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,33 @@ def test_a_network_that_diverged_is_named_with_its_frame(truth: Truth, value: fl
     truth(10, 10, 10)
     with pytest.raises(EvaluationError, match=f"25 of 25 disparities of frame {FRAMES[2]} are not"):
         evaluate(flat(1, 1, value), FRAMES, Path(), protocol=EIGEN)
+
+
+# Positive and finite, but 1 / disparity or the scale ratio is not in float32.
+@pytest.mark.parametrize("value", [1e-45, 1e-40, 4e37, 3.4e38])
+def test_scores_that_are_not_finite_are_named_with_their_frame(truth: Truth, value: float) -> None:
+    truth(10, 10, 10)
+    said = f"frame {FRAMES[1]}: disparities of {np.float32(value):.3g} to .* are not finite\n"
+    with pytest.raises(EvaluationError, match=re.escape(said).replace(r"\.\*", ".*")):
+        evaluate(flat(1, value, 1), FRAMES, Path(), protocol=EIGEN)
+
+
+@pytest.mark.parametrize("factor", [1e-36, 1e-20, 1e20, 1e36])
+def test_scores_do_not_depend_on_the_unit(truth: Truth, factor: float) -> None:
+    truth(10, 20, 40)
+    scene = np.linspace(0.1, 1, 25, dtype=np.float32).reshape(5, 5)
+    usual = evaluate([scene] * 3, FRAMES, Path(), protocol=EIGEN)
+    scaled = evaluate([scene * np.float32(factor)] * 3, FRAMES, Path(), protocol=EIGEN)
+    np.testing.assert_allclose(scaled.per_image, usual.per_image, rtol=1e-5, atol=1e-6)
+
+
+def test_one_pixel_at_the_horizon_is_as_far_as_the_range_goes(truth: Truth) -> None:
+    truth(10, 10, 10)
+    scene = np.ones((20, 20), np.float32)
+    scene[10, 10] = 1e-40
+    metrics = evaluate([scene] * 3, FRAMES, Path(), protocol=EIGEN).per_image[0]
+    valid = EIGEN.valid_pixels(np.full((20, 20), 10, np.float32)).sum()
+    assert metrics[0] == pytest.approx((80 - 10) / 10 / valid)
 
 
 @pytest.mark.parametrize("count", [2, 4])
