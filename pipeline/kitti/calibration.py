@@ -21,8 +21,8 @@ VELO_FILE = "calib_velo_to_cam.txt"
 IMU_FILE = "calib_imu_to_velo.txt"
 NUMBERS: Mapping[Camera, str] = {"l": "02", "r": "03"}
 """Suffix of the camera's keys in calib_cam_to_cam.txt."""
-MAX_SIDE = 65535
-"""Largest width and height in pixels, of which ground truth keeps 16 bits."""
+MAX_SIDE = 16384
+"""Largest width and height in pixels: a file with larger ones is damaged, and would fill memory."""
 ROTATION_TOLERANCE = 0.01
 """Largest error in R^T R = 1; KITTI's files have seven digits."""
 

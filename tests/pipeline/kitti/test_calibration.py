@@ -113,7 +113,7 @@ def test_wrong_values_are_shown(calibrated: Path, values: str) -> None:
         (FILES[0], "P_rect_02", "0 0 20 2 0 20 6 0 0 0 1 0", "focal lengths of more than 0 pixels"),
         (FILES[0], "P_rect_02", "9 0 20 2 0 -9 6 0 0 0 1 0", "focal lengths of more than 0 pixels"),
         (FILES[0], "S_rect_02", "40 0", "width and height"),
-        (FILES[0], "S_rect_02", "70000 12", "width and height, from 1 to 65535 pixels"),
+        (FILES[0], "S_rect_02", "70000 12", "width and height, from 1 to 16384 pixels"),
         (FILES[0], "R_rect_00", "0 0 0 0 0 0 0 0 0", "a rotation matrix"),
         (FILES[0], "R_rect_00", "1 0 0 0 1 0 0 0 -1", "a rotation matrix"),
         (FILES[1], "R", "0 -1 0 0 0 -1 1.01 0 0", "a rotation matrix"),

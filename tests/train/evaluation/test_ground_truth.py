@@ -193,6 +193,18 @@ def test_a_file_of_another_calibration_is_refused(root: Path, tmp_path: Path) ->
         prepare(root, path=path)
 
 
+def test_only_calibration_that_a_projection_reads_is_compared(root: Path, tmp_path: Path) -> None:
+    for date in SIZES:
+        (root / date / "calib_imu_to_velo.txt").unlink()
+    path = prepare(root, path=tmp_path / "mine.h5")
+    (root / "2011_09_28" / "calib_imu_to_velo.txt").write_text("R: x\n")
+    assert prepare(root, path=path) == path
+    with (root / "2011_09_28" / "calib_cam_to_cam.txt").open("a") as file:
+        file.write("S_00: 1 1\n")
+    with pytest.raises(GroundTruthError, match="another calibration of 2011_09_28"):
+        prepare(root, path=path)
+
+
 def test_frames_without_a_scan_are_named(root: Path, private_cache: Path) -> None:
     frames = [*FRAMES, Frame(DRIVES[1], 5, "l"), Frame(DRIVES[0], 1, "l"), Frame(DRIVES[0], 2, "l")]
     with pytest.raises(GroundTruthError) as caught:

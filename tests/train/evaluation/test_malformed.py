@@ -16,7 +16,13 @@ from click.testing import CliRunner
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.train.cli.evaluate import main
-from xdistill.train.evaluation.truth_file import FORMAT
+from xdistill.train.evaluation.truth_file import (
+    COLUMNS,
+    FORMAT,
+    GroundTruthError,
+    _checksum,
+    read_depth,
+)
 
 DRIVE = "2011_09_26/2011_09_26_drive_0001_sync"
 FRAMES = [Frame(DRIVE, index, "l") for index in (1, 2)]
@@ -280,6 +286,25 @@ def put(name: str, values: Any, **options: Any) -> Spoil:
     return change
 
 
+def consistent(change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
+    """Changes the rows, and the checksum with them, as another program might write them."""
+
+    def put(file: h5py.File) -> None:
+        group = file[KEY]
+        rows = change(group["rows"][()])
+        del group["rows"]
+        group["rows"] = rows
+        seal(group)
+
+    return put
+
+
+def seal(group: h5py.Group) -> None:
+    """Gives a group the checksum of what it holds."""
+    contents = {name: group[name][()] for name in COLUMNS}
+    group.attrs["crc32c"] = _checksum(group.attrs["size"], contents)
+
+
 def record(**values: Any) -> Spoil:
     """Changes what the file says that it was made from."""
 
@@ -327,6 +352,8 @@ HDF5: Mapping[str, Spoil] = {
             "missing": h5py.Empty("f4"),
         }.items()
     },
+    "rows outside, with their checksum": consistent(lambda rows: rows + 60_000),
+    "rows below 0, with their checksum": consistent(lambda rows: -1 - rows.astype(np.int64)),
     "rows outside": put("rows", np.full(9, 60_000, np.uint16)),
     "a size of text": attribute("size", "large"),
     "a size of one": attribute("size", 7),
@@ -363,6 +390,19 @@ def test_hdf5_of_another_layout_is_refused(folder: Path, name: str) -> None:
     with h5py.File(folder / "truth.h5", "r+") as file:
         HDF5[name](file)
     assert scored(folder) is None
+
+
+def test_nothing_huge_is_read(folder: Path) -> None:
+    for size, said in (((20_000, 20_000), "its size is 20000x20000"), ((80, 128), "of shape")):
+        with h5py.File(folder / "truth.h5", "r+") as file:
+            group = file[KEY]
+            group.attrs["size"] = size
+            seal(group)
+            if said == "of shape":
+                del group["rows"]
+                group.create_dataset("rows", (1 << 31,), "u2", chunks=True, compression=1)
+        with pytest.raises(GroundTruthError, match=said):
+            read_depth(folder / "truth.h5", FRAMES[1])
 
 
 def test_a_file_of_another_hdf5_kind_is_refused(folder: Path) -> None:
