@@ -35,6 +35,10 @@ KINDS = (
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+"""What file systems without kernel locks answer."""
+
+
 class PathError(XDistillError, TypeError):
     """Something other than a path where a path belongs."""
 
@@ -310,3 +314,38 @@ def unwritable(path: Path, reason: str | None, *, option: str | None = None) -> 
         where=path.absolute().parent,
         remedy="create the folder, make room there, or give another path",
     )
+
+
+def open_to_lock(path: Path, flags: int) -> int:
+    """Open a file for a kernel lock, which is freed at once however its process ends.
+
+    Forked children do not inherit it: they would keep the lock of a parent that was killed.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    # O_NONBLOCK, as a named pipe in place of the file would be waited for without end.
+    handle = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    try:
+        require_regular(path, os.fstat(handle).st_mode)
+    except OSError:
+        os.close(handle)
+        raise
+    _to_lock.add(handle)
+    return handle
+
+
+def close_locked(handle: int) -> None:
+    """Close a file from ``open_to_lock``, which frees its lock."""
+    _to_lock.discard(handle)
+    os.close(handle)
+
+
+def _forget_inherited() -> None:
+    for handle in _to_lock:
+        os.close(handle)
+    _to_lock.clear()
+
+
+_to_lock: set[int] = set()
+os.register_at_fork(after_in_child=_forget_inherited)

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,31 @@ import torch
 from xdistill.grouping.scheme import load_scheme
 from xdistill.manifests.disk import as_path
 from xdistill.manifests.memory import MORE_MEMORY, memory_reported
+from xdistill.manifests.progress import note
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import load_checkpoint, load_initial_weights
 from xdistill.train.data.cameras import camera_notes
 from xdistill.train.data.dataset import TripletDataset
 from xdistill.train.data.labels import LabelSource, find_labels
+from xdistill.train.data.readers import (
+    SHARED_MEMORY,
+    free_shared_memory,
+    needed_shared_memory,
+    shared_memory_is_short,
+)
 from xdistill.train.data.triplets import Selection, Triplets, find_triplets
 from xdistill.train.networks.registry import require_networks
 from xdistill.train.recipe.file import load_recipe, load_run_recipe, override
 from xdistill.train.recipe.recipe import Recipe
-from xdistill.train.run import read_record, require_empty, resume_run, resumed_recipe, start_run
+from xdistill.train.run import (
+    RECORD_FILE,
+    RunError,
+    read_record,
+    require_empty,
+    resume_run,
+    resumed_recipe,
+    start_run,
+)
 from xdistill.train.training import Training, TrainingError, choose_device, new_training
 from xdistill.train.validation import Validation, find_validation
 
@@ -112,7 +127,9 @@ def prepare(
         steps=steps,
         device=used,
         resumed=resumed,
-        record=_asked(data, store, selection, validation_split) | found | {"device": str(used)},
+        record=_asked(data, store, selection, validation_split)
+        | found
+        | {"device": str(used), "recipe": asdict(recipe)},
     )
 
 
@@ -138,7 +155,8 @@ def _networks(job: Job) -> Training:
     if job.resumed and (job.run / CHECKPOINT_FILE).exists():
         load_checkpoint(job.run, training)
     else:
-        # A run that stopped before its first checkpoint starts again.
+        if job.resumed:
+            note(f"note:    {job.run} has no checkpoint: its training starts again at step 0")
         load_initial_weights(training)
     return training
 
@@ -168,17 +186,26 @@ def recorded(run: Path, *, recipe: str | None, overrides: Sequence[str]) -> dict
         wanted = override(load_run_recipe(run), overrides)
     else:
         wanted = load_recipe(recipe, overrides=overrides)
-    return {
-        "recipe": resumed_recipe(run, wanted),
-        "run": run,
-        "resumed": True,
-        "data": Path(record["data"]),
-        "store": Path(record["store"]),
-        "selection": Selection(
-            split=record["split"], drives=tuple(record["drives"]), camera=record["camera"]
-        ),
-        "validation_split": record["validation_split"],
-    }
+    chosen = resumed_recipe(run, wanted)
+    try:
+        return {
+            "recipe": chosen,
+            "run": run,
+            "resumed": True,
+            "data": Path(record["data"]),
+            "store": Path(record["store"]),
+            "selection": Selection(
+                split=record["split"], drives=tuple(record["drives"]), camera=record["camera"]
+            ),
+            "validation_split": record["validation_split"],
+        }
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{RECORD_FILE} does not say what the run trains on ({error})",
+            expected="the file as xd-train wrote it",
+            where=run.absolute(),
+            remedy="restore the file, or start a new run",
+        ) from error
 
 
 def describe(job: Job) -> list[str]:
@@ -195,11 +222,21 @@ def describe(job: Job) -> list[str]:
         lines.append(f"labels:  {labels.describe()}")
         lines.append(f"store:   {labels.store}, teacher {labels.fingerprint[:12]}")
     lines += [f"note:    {text}" for text in camera_notes(job.dataset)]
+    if shared_memory_is_short(recipe):
+        lines.append(f"note:    {_short_of_shared_memory(recipe)}")
     if recipe.deterministic and job.device.type == "cuda":
         lines.append(f"note:    {NOT_DETERMINISTIC}")
     if job.validation is not None and job.validation.not_compared is not None:
         lines.append(f"note:    learned poses are not compared: {job.validation.not_compared}")
     return lines
+
+
+def _short_of_shared_memory(recipe: Recipe) -> str:
+    free, needed = free_shared_memory() / 2**20, needed_shared_memory(recipe) / 2**20
+    return (
+        f"{SHARED_MEMORY} has {free:.3g} of {needed:.3g} MiB for the batches read ahead: they come "
+        "through pipes instead, a little slower (containers: docker run --shm-size=1g)"
+    )
 
 
 def _training_data(

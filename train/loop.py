@@ -1,18 +1,22 @@
 """The training loop: optimiser steps, their log, and what is written between them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import note, progress
+from xdistill.manifests.stopping import Stopped, deferred
 from xdistill.pipeline.kitti.images import write_png
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.data.augment import NOTHING
-from xdistill.train.data.dataset import Batch, batch_keys, read_batches
+from xdistill.train.data.dataset import Batch, batch_keys
+from xdistill.train.data.readers import read_batches, readers_reported
 from xdistill.train.divergence import diverged
 from xdistill.train.job import Job
 from xdistill.train.model import Terms
@@ -20,6 +24,7 @@ from xdistill.train.picture import draw
 from xdistill.train.run import METRICS_FILE, JsonLines
 from xdistill.train.training import (
     Training,
+    TrainingError,
     d2s_weight,
     learning_rate,
     reduction,
@@ -31,23 +36,21 @@ PICTURES = "pictures"
 LOGGED = ("loss", "loss_photometric", "loss_smoothness", "loss_d2s")
 
 
-def never() -> bool:
-    """Never ask to stop."""
-    return False
-
-
-def train(training: Training, job: Job, *, stop_requested: Callable[[], bool] = never) -> None:
+def train(training: Training, job: Job) -> None:
     """Train from the step that was reached to ``job.stop``.
+
+    Whatever ends it early, the steps that are done are in the checkpoint, except where the
+    training itself went wrong: then the last good checkpoint is kept.
 
     Args:
         training: Advanced step by step.
         job: Frames, length and run folder.
-        stop_requested: Asked after each step; True ends the training with a checkpoint.
 
     Raises:
         TrainingError: The loss is not finite, or a checkpoint cannot be written; the last good
             checkpoint is kept.
-        XDistillError: A frame cannot be read.
+        XDistillError: A frame cannot be read, or a process that reads them died.
+        Stopped: A signal asked to stop.
     """
     keys = batch_keys(
         len(job.dataset.frames),
@@ -61,51 +64,101 @@ def train(training: Training, job: Job, *, stop_requested: Callable[[], bool] = 
         reproducible(training.recipe, device=training.device),
         JsonLines(job.run / METRICS_FILE) as log,
         progress(total=job.stop - training.step, unit="step") as bar,
+        closing(read_batches(job.dataset, keys, device=training.device)) as batches,
+        _steps_kept(training, job, log),
+        readers_reported(),
     ):
-        for batch in read_batches(job.dataset, keys, device=training.device):
-            values = optimise(training, batch, job)
-            log.write(values)
-            bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
-            bar.update()
-            stopping = stop_requested()
-            _report(training, values, bar, job)
-            _look(training, bar, job)
-            if stopping or _is_due(training, job, training.recipe.checkpoint_interval):
-                # The checkpoint counts on the lines before it.
-                log.sync()
-                save_checkpoint(job.run, training)
-            if stopping:
-                break
+        for batch in batches:
+            with deferred("stopping after this step"):
+                _step(training, batch, job, log=log, bar=bar)
 
 
-def optimise(training: Training, batch: Batch, job: Job) -> dict[str, float | int]:
-    """Take one optimiser step; returns its line of the log.
+@contextmanager
+def _steps_kept(training: Training, job: Job, log: JsonLines) -> Iterator[None]:
+    """Write a checkpoint where the training ends between two of them."""
+    first = training.step
+    try:
+        yield
+    except TrainingError:
+        raise
+    except Stopped as stop:
+        if training.step > first and not training.updating:
+            _save(training, job, log)
+        stop.kept = f"step {training.step} of {job.stop} is in {job.run}"
+        raise
+    except Exception:
+        # The error in hand matters more than one that comes of it, such as a full disk.
+        with suppress(XDistillError, OSError):
+            if training.step > first and not training.updating:
+                _save(training, job, log)
+        raise
+
+
+def _save(training: Training, job: Job, log: JsonLines) -> None:
+    # The checkpoint counts on the lines before it.
+    log.sync()
+    save_checkpoint(job.run, training)
+
+
+def _step(training: Training, batch: Batch, job: Job, *, log: JsonLines, bar: "tqdm[Any]") -> None:
+    """One optimiser step, and what comes between it and the next."""
+    values = optimise(training, batch, job, log=log)
+    bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
+    bar.update()
+    _report(training, values, bar, job)
+    _look(training, bar, job)
+    if _is_due(training, job, training.recipe.checkpoint_interval):
+        _save(training, job, log)
+
+
+def optimise(
+    training: Training, batch: Batch, job: Job, *, log: JsonLines
+) -> dict[str, float | int]:
+    """Take one optimiser step and log it, wholly or not at all; returns its line of the log.
 
     Raises:
-        TrainingError: The loss, a motion or a camera matrix is not finite; the parameters stay as
-            they were.
+        TrainingError: The loss, a motion or a camera matrix is not finite; the training stays as it
+            was.
+        Stopped: A second signal came; the training stays as it was.
     """
     recipe, step, length = training.recipe, training.step + 1, job.schedule_length
     rate = learning_rate(recipe, step, length=length)
     weight = d2s_weight(recipe, step, length=length)
-    terms: Terms = training.model(
-        batch,
-        d2s_weight=weight,
-        reduction=reduction(recipe, step, length=length),
-        generator=training.generator,
-    )
-    values = torch.stack([terms.total, terms.photometric, terms.smoothness, terms.d2s]).tolist()
-    named = dict(zip(LOGGED, values, strict=True))
-    # Before the backward pass, which ends the process where a motion is not a number.
-    if not all(map(math.isfinite, values)) or not _finite(terms.motions, batch.intrinsics):
-        raise diverged(step, named, terms, batch=batch, checkpoint=job.run / CHECKPOINT_FILE)
-    for group in training.optimiser.param_groups:
-        group["lr"] = rate
-    training.optimiser.zero_grad(set_to_none=True)
-    terms.total.backward()  # type: ignore[no-untyped-call]
-    training.optimiser.step()
-    training.step = step
-    return {"step": step, **named, "weight_d2s": weight, "lr": rate}
+    with _noise_taken_back(training):
+        terms: Terms = training.model(
+            batch,
+            d2s_weight=weight,
+            reduction=reduction(recipe, step, length=length),
+            generator=training.generator,
+        )
+        values = torch.stack([terms.total, terms.photometric, terms.smoothness, terms.d2s]).tolist()
+        named = dict(zip(LOGGED, values, strict=True))
+        # Before the backward pass, which ends the process where a motion is not a number.
+        if not all(map(math.isfinite, values)) or not _finite(terms.motions, batch.intrinsics):
+            raise diverged(step, named, terms, batch=batch, checkpoint=job.run / CHECKPOINT_FILE)
+        training.optimiser.zero_grad(set_to_none=True)
+        terms.total.backward()  # type: ignore[no-untyped-call]
+    line = {"step": step, **named, "weight_d2s": weight, "lr": rate}
+    with deferred():
+        training.updating = True
+        for group in training.optimiser.param_groups:
+            group["lr"] = rate
+        training.optimiser.step()
+        training.step = step
+        log.write(line)
+        training.updating = False
+    return line
+
+
+@contextmanager
+def _noise_taken_back(training: Training) -> Iterator[None]:
+    """Draw the automask's noise again for a step that is broken off."""
+    before = training.generator.get_state()
+    try:
+        yield
+    except BaseException:
+        training.generator.set_state(before)
+        raise
 
 
 def _finite(*tensors: torch.Tensor) -> bool:

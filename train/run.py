@@ -1,15 +1,18 @@
-"""The run folder: its name, its record and its logs, and whether a training may resume in it."""
+"""The run folder: its name, its owner, its record, its logs, and whether to resume in it."""
 
+import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from xdistill.manifests import disk, loader
 from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.progress import note
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.recipe.file import FILE_NAME as RECIPE_FILE
 from xdistill.train.recipe.file import RUN_PREFIX, dump_recipe, load_run_recipe
@@ -22,6 +25,8 @@ METRICS_FILE = "metrics.jsonl"
 """One line per optimiser step."""
 VALIDATION_FILE = "validation.jsonl"
 """One line per validation."""
+OWNER_FILE = ".owner"
+"""Locked by the process that trains in the folder."""
 FIXED = ("frames_sha256", "store_fingerprint")
 """Parts of the record that a resumed run must share."""
 
@@ -92,13 +97,68 @@ def require_empty(run: Path) -> None:
     Raises:
         RunError: The folder is not empty, or is a file.
     """
-    if run.is_file() or (run.is_dir() and any(run.iterdir())):
+    if run.is_file() or (run.is_dir() and any(file.name != OWNER_FILE for file in run.iterdir())):
         raise RunError(
             "the run folder is not empty",
             expected="a new or empty folder",
             where=run.absolute(),
             remedy="resume this run with --resume, or give another folder with --out",
         )
+
+
+@contextmanager
+def owned(run: Path) -> Iterator[None]:
+    """Keep other trainings out of a run folder inside the context; the folder is made if missing.
+
+    Where the file system has no locks, a note says so.
+
+    Raises:
+        RunError: Another process trains there, or the folder cannot be written.
+    """
+    made = [folder for folder in (run, *run.parents) if not folder.exists()]
+    with _reported(run, remedy="make it writable, or give another folder with --out"):
+        run.mkdir(parents=True, exist_ok=True)
+        handle = disk.open_to_lock(run / OWNER_FILE, os.O_RDWR | os.O_CREAT)
+    try:
+        with _reported(run, remedy="make it writable, or give another folder with --out"):
+            _lock(handle, run)
+        yield
+    finally:
+        if made:
+            _remove_unused(run, made)
+        disk.close_locked(handle)
+
+
+def _remove_unused(run: Path, made: Sequence[Path]) -> None:
+    """Remove the folders that were made for a run that did not start."""
+    with suppress(OSError):
+        if [file.name for file in run.iterdir()] == [OWNER_FILE]:
+            (run / OWNER_FILE).unlink()
+            for folder in made:
+                folder.rmdir()
+
+
+def _lock(handle: int, run: Path) -> None:
+    """Lock the file and write into it who has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(
+            f"the run is still training: {os.read(handle, 1000).decode(errors='replace').strip()}",
+            expected="a run that no other process trains",
+            where=run.absolute(),
+            remedy="wait until it ends, or stop it with Ctrl-C or SIGTERM: it writes a checkpoint",
+        ) from error
+    except OSError as error:
+        if error.errno not in disk.NO_LOCKS:
+            raise
+        note(
+            f"no locks here ({error.strerror}): nothing keeps a second training out of {run}, "
+            "start only one at a time"
+        )
+        return
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
 
 def read_record(run: Path) -> dict[str, Any]:
@@ -109,37 +169,44 @@ def read_record(run: Path) -> dict[str, Any]:
     """
     path = run / RECORD_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = json.loads(disk.read_text(path))
+        if not isinstance(record, dict):
+            raise ValueError(f"{RECORD_FILE} holds no table")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.headline if isinstance(error, XDistillError) else error
         raise RunError(
-            f"there is no run to resume ({error})",
+            f"there is no run to resume ({reason})",
             expected=f"a folder that xd-train wrote, with {RECIPE_FILE} and {RECORD_FILE}",
             where=run.absolute(),
             remedy="check --out, or train without --resume",
         ) from error
-    return dict(record)
+    return record
 
 
 def resumed_recipe(run: Path, wanted: Recipe) -> Recipe:
     """The recipe to resume with: the run's, with the wanted values of keys that change no result.
 
+    The run's is the one that it was started with, whatever its recipe file says now.
+
     Raises:
         RunError: The wanted recipe differs in another key.
         ManifestError: The run's recipe cannot be read or is incomplete.
     """
-    own = load_run_recipe(run)
-    recorded, asked = asdict(own), asdict(wanted)
+    # Runs of an earlier version have it in their recipe file alone.
+    recorded = read_record(run).get("recipe") or asdict(load_run_recipe(run))
+    asked = asdict(wanted)
     differing = [
         f"{key} {asked[key]!r} (the run has {recorded[key]!r})"
-        for key in recorded
-        if recorded[key] != asked[key] and key not in RESUMABLE_KEYS
+        for key in asked
+        if key in recorded and recorded[key] != asked[key] and key not in RESUMABLE_KEYS
     ]
     if differing:
         raise RunError(
             f"the recipe differs from the run's: {', '.join(differing)}",
             expected=f"the run's own recipe; only {', '.join(RESUMABLE_KEYS)} may change",
             where=run / RECIPE_FILE,
-            remedy="leave out --recipe and --set, or start a new run",
+            remedy=f"leave out --recipe and --set and undo changes of {RECIPE_FILE}, or start a "
+            "new run",
         )
     return wanted
 
@@ -162,7 +229,8 @@ def resume_run(run: Path, recipe: Recipe, record: Record, *, step: int) -> None:
         run: The run folder.
         recipe: The recipe to resume with.
         record: The new record.
-        step: Optimiser steps done; log lines after it are dropped.
+        step: Optimiser steps done; log lines after it are dropped. At 0 there is no checkpoint, and
+            the logs are set aside as they are.
 
     Raises:
         RunError: Frames or labels differ, or the folder cannot be written.
@@ -181,7 +249,10 @@ def resume_run(run: Path, recipe: Recipe, record: Record, *, step: int) -> None:
     with _reported(run, remedy="free space there or make it writable, then run again"):
         _write(run, recipe, record)
         for file in (METRICS_FILE, VALIDATION_FILE):
-            truncate(run / file, step=step)
+            if step:
+                truncate(run / file, step=step)
+            else:
+                set_aside(run / file)
 
 
 def _write(run: Path, recipe: Recipe, record: Record) -> None:
@@ -236,12 +307,45 @@ class JsonLines:
 
 
 def truncate(path: Path, *, step: int) -> None:
-    """Drop the lines after ``step``, and a last line that a crash cut short."""
+    """Drop the lines after ``step``, and a last line that a crash cut short.
+
+    Lines that are no JSON, such as blank ones, stay where they are.
+
+    Raises:
+        OSError: The file cannot be read or written.
+    """
     if not path.exists():
         return
+    content = disk.read_bytes(path)
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not line.endswith("\n") or json.loads(line)["step"] > step:
+    for line in content.splitlines(keepends=True):
+        number = _step_of(line)
+        if (number is None and not line.endswith(b"\n")) or (number is not None and number > step):
             break
-        kept.append(line)
-    disk.write(path, ["".join(kept).encode()])
+        kept.append(line if line.endswith(b"\n") else line + b"\n")
+    if (shortened := b"".join(kept)) != content:
+        disk.write(path, [shortened])
+
+
+def _step_of(line: bytes) -> int | None:
+    """The step that a line belongs to; None where it is no line of a log."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return step if isinstance(step, int) else None
+
+
+def set_aside(path: Path) -> None:
+    """Keep the log of a training that starts again under the first free name: metrics-1.jsonl.
+
+    Raises:
+        OSError: The file cannot be renamed.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return
+    number = 1
+    while (kept := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(kept)
+    note(f"note:    the log so far is kept as {kept}")

@@ -30,6 +30,8 @@ class Training:
     """Source of the automask's noise, on the model's device."""
     step: int = 0
     """Optimiser steps done."""
+    updating: bool = False
+    """Whether an update is under way, or broke off: the weights are those of no step then."""
 
     @property
     def device(self) -> torch.device:

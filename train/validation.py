@@ -10,7 +10,8 @@ import torch
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import note
 from xdistill.pipeline.kitti.oxts import forward_motions
-from xdistill.train.data.dataset import TripletDataset, plain_keys, read_batches
+from xdistill.train.data.dataset import TripletDataset, plain_keys
+from xdistill.train.data.readers import read_batches
 from xdistill.train.data.triplets import Selection, find_triplets
 from xdistill.train.model import Terms
 from xdistill.train.pose_agreement import FEWEST, Floats, compare, failures

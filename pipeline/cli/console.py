@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,7 +23,8 @@ from click.core import ParameterSource
 from xdistill.manifests import disk, environment
 from xdistill.manifests.errors import ManifestError, XDistillError
 from xdistill.manifests.loader import read_toml
-from xdistill.manifests.progress import CUT_SHORT, ResultsError, standard_streams
+from xdistill.manifests.progress import CUT_SHORT, ResultsError, note, standard_streams
+from xdistill.manifests.stopping import Stopped, stoppable
 from xdistill.pipeline.cli import COMMANDS, PROGRAMS
 
 DEFAULTS_FILE = Path("xdistill.toml")
@@ -30,6 +32,8 @@ TABLES = (*COMMANDS, "check", "train", "eval")
 """Commands that take defaults: those of xd-pipeline, ``teachers check``, xd-train and xd-eval."""
 SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
 """Options that mean the same in every command that has them."""
+TYPED = f"{__name__}.typed"
+"""Key of the command line, quoted so that it can be pasted, in a context's ``meta``."""
 
 REFUSALS = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "give yourself access to it, or another path"),
@@ -92,6 +96,9 @@ class Group(Program, click.Group):
 class Command(Program):
     """A click command that reads ``xdistill.toml``, prints what it assumes, and reports errors.
 
+    Ctrl-C, SIGTERM and SIGHUP end it with 128 plus the signal's number as exit status, and a line
+    that says what is kept and how to go on.
+
     Keys at the top of the file are defaults of the option of that name in every command; a table
     with the command's name (``[segment]``, ``[train]``) holds defaults of that command alone, which
     take precedence. A flag on the command line takes precedence over both.
@@ -104,9 +111,12 @@ class Command(Program):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
+        typed = tuple(args)
         with _mistakes():
             extra["default_map"] = command_defaults(self, group=parent.command if parent else None)
-            return super().make_context(info_name, args, parent, **extra)
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[TYPED] = shlex.join([*context.command_path.split(), *typed])
+        return context
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _refuse_empty(args)
@@ -115,7 +125,7 @@ class Command(Program):
     def invoke(self, ctx: click.Context) -> Any:
         _require_current_folder()
         _keep_inputs(ctx)
-        with _mistakes():
+        with _mistakes(), _stops(ctx):
             assumed = list(_assumptions(ctx, without=self.unused(ctx)))
             if assumed:
                 click.echo("assumed: " + ", ".join(assumed), err=True)
@@ -153,6 +163,18 @@ class Commands(Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+@contextmanager
+def _stops(ctx: click.Context) -> Iterator[None]:
+    """End a command that a signal stops with a line that says what is kept and how to go on."""
+    try:
+        with stoppable():
+            yield
+    except Stopped as stop:
+        note(f"stopped by {stop.name}" + (f": {stop.kept}" if stop.kept else ""))
+        note(f"next: {stop.next or ctx.meta[TYPED]}")
+        sys.exit(stop.status)
 
 
 @contextmanager

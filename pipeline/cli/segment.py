@@ -13,7 +13,8 @@ import click
 from click.core import ParameterSource
 
 from xdistill.manifests import loader
-from xdistill.manifests.progress import note, progress
+from xdistill.manifests.progress import progress
+from xdistill.manifests.stopping import Stopped
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
 from xdistill.pipeline.kitti.splits import EVERYTHING, TRAINING_SPLIT
@@ -219,7 +220,7 @@ def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) ->
 
     store = labelling.open_store(teacher)
     start = time.perf_counter()
-    with progress(total=labelling.frames, unit="frame") as bar, _interruptible(outcome):
+    with progress(total=labelling.frames, unit="frame") as bar, _kept(outcome):
         if at:
             from xdistill.pipeline.labelling.cluster import connect, label_on
 
@@ -234,16 +235,13 @@ def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) ->
 
 
 @contextmanager
-def _interruptible(outcome: "Outcome") -> Iterator[None]:
-    """End with a line instead of a traceback at Ctrl-C; finished frames were committed."""
+def _kept(outcome: "Outcome") -> Iterator[None]:
+    """Say what a stopped run keeps: its finished frames were committed."""
     try:
         yield
-    except KeyboardInterrupt:
-        note(
-            f"interrupted: {outcome.labelled} frames were labelled and are kept; "
-            "the same command resumes with the rest"
-        )
-        sys.exit(130)
+    except Stopped as stop:
+        stop.kept = f"{outcome.labelled} frames were labelled and are kept"
+        raise
 
 
 def _plan_text(share: "Plan", part: str | None) -> str:

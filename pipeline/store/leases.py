@@ -15,28 +15,15 @@ from pathlib import Path
 from typing import Literal
 
 from xdistill.manifests import disk
+from xdistill.manifests.disk import NO_LOCKS, close_locked, open_to_lock
 from xdistill.pipeline.store.errors import LabelStoreError, NoLocksError
 from xdistill.pipeline.store.format import COMMIT_SUFFIX, COUNTS_SUFFIX, DOCUMENT
 
 LEASE_PREFIX = ".lease."
-UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-"""What file systems without locks answer."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
 PROTECTED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 Locking = Literal["required", "if available"]
-
-_open_handles: set[int] = set()
-
-
-def _forget_inherited() -> None:
-    """A forked child must not keep its parent's locks alive after the parent was killed."""
-    for handle in _open_handles:
-        os.close(handle)
-    _open_handles.clear()
-
-
-os.register_at_fork(after_in_child=_forget_inherited)
 
 
 class Leases:
@@ -84,22 +71,22 @@ class Leases:
             LabelStoreError: Locks are required and the file system has none, or it is read-only.
         """
         with disk_errors(path):
-            handle = _open(path, os.O_RDWR)
+            handle = open_to_lock(path, os.O_RDWR)
         try:
             self._flock(handle, fcntl.LOCK_EX, path)
             yield
         finally:
-            _close(handle)
+            close_locked(handle)
 
     def _lock(self, path: Path) -> int | None:
         """Lock a lease file; None if another process has it. A handle even without locks."""
         while True:
             with disk_errors(path):
-                handle = _open(path, os.O_RDWR | os.O_CREAT)
+                handle = open_to_lock(path, os.O_RDWR | os.O_CREAT)
             try:
                 self._flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
             except BlockingIOError:
-                _close(handle)
+                close_locked(handle)
                 return None
             except OSError:
                 _release(path, handle)
@@ -107,7 +94,7 @@ class Leases:
             if _is_current(path, handle):
                 return handle
             # The previous holder removed the file between our opening and our locking it.
-            _close(handle)
+            close_locked(handle)
 
     def _flock(self, handle: int, operation: int, path: Path) -> None:
         try:
@@ -115,7 +102,7 @@ class Leases:
         except BlockingIOError:
             raise
         except OSError as error:
-            if error.errno not in UNSUPPORTED:
+            if error.errno not in NO_LOCKS:
                 raise
             if self._locking == "required":
                 raise NoLocksError(
@@ -130,7 +117,7 @@ class Leases:
 def is_held(folder: Path, shard: int) -> bool:
     """Whether some process holds the lease of a shard, as far as a reader can know."""
     try:
-        handle = _open(_lease_path(folder, shard), os.O_RDONLY)
+        handle = open_to_lock(_lease_path(folder, shard), os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -138,7 +125,7 @@ def is_held(folder: Path, shard: int) -> bool:
     except OSError as error:
         return isinstance(error, BlockingIOError)
     finally:
-        _close(handle)
+        close_locked(handle)
     return False
 
 
@@ -146,27 +133,10 @@ def _lease_path(folder: Path, shard: int) -> Path:
     return folder / f"{LEASE_PREFIX}{shard}"
 
 
-def _open(path: Path, flags: int) -> int:
-    # O_NONBLOCK, as a named pipe in place of the file would be waited for without end.
-    handle = os.open(path, flags | os.O_NONBLOCK, 0o666)
-    try:
-        disk.require_regular(path, os.fstat(handle).st_mode)
-    except OSError:
-        os.close(handle)
-        raise
-    _open_handles.add(handle)
-    return handle
-
-
-def _close(handle: int) -> None:
-    _open_handles.discard(handle)
-    os.close(handle)
-
-
 def _release(path: Path, handle: int) -> None:
     """Remove the file while it is still locked, then free it."""
     path.unlink(missing_ok=True)
-    _close(handle)
+    close_locked(handle)
 
 
 def _is_current(path: Path, handle: int) -> bool:

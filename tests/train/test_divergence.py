@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_runs import RECIPE, Start, lines
+from training_runs import RECIPE, Start, Started, lines
 
 from xdistill.train.data.augment import NOTHING
 from xdistill.train.data.dataset import Batch, collate
 from xdistill.train.loop import optimise
+from xdistill.train.run import JsonLines
 from xdistill.train.training import TrainingError
 from xdistill.train.validation import Validation, log_validation
 
@@ -24,6 +25,11 @@ def spoiled(batch: Batch, part: str, value: float) -> Batch:
     return replace(batch, **{part: tensor})
 
 
+def step(started: Started, batch: Batch) -> None:
+    with JsonLines(started.job.run / "metrics.jsonl") as log:
+        optimise(started.training, batch, started.job, log=log)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize(
     ("part", "told"), [("motions", "a recorded motion"), ("intrinsics", "a camera matrix")]
@@ -32,7 +38,7 @@ def test_what_a_frame_brings(ready: Start, part: str, told: str, value: float) -
     started = ready("run", recipe=OXTS)
     batch = collate([started.job.dataset.sample(index, NOTHING) for index in (0, 2)])
     with pytest.raises(TrainingError) as caught:
-        optimise(started.training, spoiled(batch, part, value), started.job)
+        step(started, spoiled(batch, part, value))
     message = str(caught.value)
     assert message.startswith(f"{told} of step 1 is not finite: loss ")
     assert f"where: frames {FRAMES[1]}\n" in message and FRAMES[0] not in message
@@ -48,7 +54,7 @@ def test_what_a_pose_network_predicts(ready: Start, value: float) -> None:
         list(model.pose.parameters())[-1].fill_(value)
     batch = collate([started.job.dataset.sample(index, NOTHING) for index in (0, 2)])
     with pytest.raises(TrainingError) as caught:
-        optimise(started.training, batch, started.job)
+        step(started, batch)
     assert str(caught.value).startswith("a predicted motion of step 1 is not finite: loss ")
     assert f"where: frames {'; '.join(FRAMES)}\n" in str(caught.value)
     validation = Validation(dataset=started.job.dataset)

@@ -1,14 +1,24 @@
 import math
+import os
+import shutil
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from training_runs import RECIPE, STEPS_PER_EPOCH, Start, Started, finish, lines
-from training_tree import DRIVE, SEQUENCE
+from training_tree import DRIVE, FRAMES, SEQUENCE
 
+from xdistill.manifests.stopping import Stopped, stoppable
+from xdistill.pipeline.kitti.errors import ImageError
 from xdistill.train import loop
+from xdistill.train.data.dataset import Batch, batch_keys
+from xdistill.train.data.readers import ReaderError
 from xdistill.train.loop import train
 from xdistill.train.pose_agreement import AXES
 from xdistill.train.training import TrainingError
@@ -111,13 +121,69 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(ready: Start, sto
     assert [key for key in first if not torch.equal(first[key], second[key])] == []
 
 
-def test_a_request_to_stop_ends_with_a_checkpoint(ready: Start, tmp_path: Path) -> None:
+def test_a_signal_while_a_batch_is_waited_for_ends_at_once_with_a_checkpoint(
+    ready: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = finish(ready("whole", steps=5))
+    read = loop.read_batches
+
+    def stuck(*values: Any, **named: Any) -> Iterator[Batch]:
+        yield from islice(read(*values, **named), 3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal was not heard")
+
+    started = ready("part", steps=5)
+    with monkeypatch.context() as patch, stoppable(), pytest.raises(Stopped) as caught:
+        patch.setattr(loop, "read_batches", stuck)
+        train(started.training, started.job)
+    assert caught.value.kept == f"step 3 of 5 is in {started.job.run}"
+    assert len(lines(started.job.run)) == 3
+    assert finish(ready("part", steps=5, resumed=True)) == expected
+
+
+def test_an_error_between_two_steps_loses_none_of_them(
+    ready: Start, data: Path, tmp_path: Path
+) -> None:
+    """A frame that cannot be read, at a step of which the next checkpoint is far away."""
     expected = finish(ready("whole", steps=6))
-    stopped = ready("part", steps=6)
-    train(stopped.training, stopped.job, stop_requested=lambda: stopped.training.step == 3)
-    assert (tmp_path / "part" / "checkpoint.pt").exists()
-    assert len(lines(tmp_path / "part")) == 3
-    assert finish(ready("part", steps=6, resumed=True)) == expected
+    root = tmp_path / "kitti"
+    shutil.copytree(data, root)
+    started = ready("part", steps=6, data=root)
+    (first,) = batch_keys(8, seed=RECIPE.seed, batch_size=2, start=0, stop=1)
+    read = {key.index + 1 + offset for key in first for offset in (-1, 0, 1)}
+    unread = next(index for index in range(FRAMES) if index not in read)
+    damaged = root / SEQUENCE / "data" / f"{unread:010d}.png"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:300])
+    with pytest.raises(ImageError, match=damaged.name):
+        train(started.training, started.job)
+    reached = len(lines(started.job.run))
+    assert 0 < reached < 4
+    damaged.write_bytes(content)
+    again = ready("part", steps=6, data=root, resumed=True)
+    assert again.training.step == reached
+    assert finish(again) == expected
+
+
+def test_an_update_that_breaks_off_is_not_kept(
+    ready: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch reports a dead reader wherever the trainer is at the time."""
+    started = ready("run", steps=4, recipe=replace(RECIPE, checkpoint_interval=2))
+    update, calls = torch.optim.Adam.step, []
+
+    def broken(optimiser: torch.optim.Adam) -> None:
+        update(optimiser)
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed.")
+
+    monkeypatch.setattr(
+        started.training.optimiser, "step", partial(broken, started.training.optimiser)
+    )
+    with pytest.raises(ReaderError, match="a process that reads images died"):
+        train(started.training, started.job)
+    assert ready("run", resumed=True, recipe=started.training.recipe).training.step == 2
 
 
 def test_lines_after_the_checkpoint_are_dropped_on_resume(ready: Start, tmp_path: Path) -> None:
@@ -176,18 +242,4 @@ def test_without_a_checkpoint_the_message_says_so(
     started = ready("run")
     monkeypatch.setattr(loop, "d2s_weight", lambda *values, **named: math.inf)
     with pytest.raises(TrainingError, match="no checkpoint was written yet"):
-        train(started.training, started.job)
-
-
-def test_a_damaged_image_stops_with_its_name(ready: Start, data: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "kitti" / SEQUENCE / "data"
-    copy.mkdir(parents=True)
-    for source in (data / SEQUENCE / "data").iterdir():
-        content = source.read_bytes()
-        name = source.name
-        (copy / name).write_bytes(content[:300] if name == "0000000005.png" else content)
-    from xdistill.pipeline.kitti.errors import ImageError
-
-    started = ready("run", data=tmp_path / "kitti")
-    with pytest.raises(ImageError, match="0000000005.png"):
         train(started.training, started.job)

@@ -16,7 +16,8 @@ from training_runs import Started
 from xdistill.grouping.scheme import load_scheme, remap
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.store import LabelStore
-from xdistill.train.data.dataset import plain_keys, read_batches
+from xdistill.train.data.dataset import plain_keys
+from xdistill.train.data.readers import read_batches
 from xdistill.train.data.triplets import Selection
 from xdistill.train.depth_network import load_depth_network
 from xdistill.train.job import Job, prepare, start

@@ -1,7 +1,11 @@
 import errno
+import fcntl
 import json
+import multiprocessing
 import os
-from dataclasses import replace
+import signal
+from dataclasses import asdict, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -14,9 +18,12 @@ from xdistill.train.run import (
     RunError,
     free_name,
     newest_run,
+    owned,
     read_record,
+    require_empty,
     resume_run,
     resumed_recipe,
+    set_aside,
     start_run,
     truncate,
     with_initial_run,
@@ -165,6 +172,105 @@ def test_a_recipe_that_was_cut_short_is_not_resumed(run: Path) -> None:
         resumed_recipe(run, RECIPE)
 
 
+def test_the_recipe_of_the_start_counts_whatever_its_file_says_now(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start_run(run, RECIPE, RECORD | {"recipe": asdict(RECIPE)})
+    file = run / "recipe.toml"
+    file.write_text(file.read_text().replace("lr = 0.0001", "lr = 0.5"))
+    with pytest.raises(RunError, match=r"lr 0\.5 \(the run has 0\.0001\)(?s:.*)undo changes"):
+        resumed_recipe(run, load_run_recipe(run))
+    file.write_text(
+        file.read_text()
+        .replace("lr = 0.5", "lr = 0.0001")
+        .replace("num_workers = 2", "num_workers = 1")
+    )
+    assert resumed_recipe(run, load_run_recipe(run)).num_workers == 1
+
+
+def test_without_a_checkpoint_the_logs_are_kept_beside(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        (run / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\n')
+        resume_run(run, RECIPE, RECORD, step=0)
+    assert not (run / "metrics.jsonl").exists()
+    for number in (1, 2):
+        kept = run / f"metrics-{number}.jsonl"
+        assert kept.read_bytes() == b'{"step": 1}\n\xff\n'
+        assert f"the log so far is kept as {kept}" in capsys.readouterr().err or number == 2
+
+
+@pytest.mark.parametrize("content", ["[1]", "null", '{"a": ' * 2000, "\ufeff{", "\x00"])
+def test_a_damaged_record_is_no_run(run: Path, content: str) -> None:
+    (run / "run.json").write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match="there is no run to resume"):
+        read_record(run)
+
+
+def hold(run: Path, told: Connection) -> None:
+    with owned(run):
+        # A child of the owner, such as a reader, must not keep the lock.
+        if os.fork() == 0:
+            signal.alarm(30)
+            signal.pause()
+        told.send(os.getpid())
+        signal.pause()
+
+
+def test_a_run_that_is_training_is_refused_until_its_process_ends(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    owner = context.Process(target=hold, args=(tmp_path / "run", there))
+    owner.start()
+    pid = here.recv()
+    with pytest.raises(RunError, match=f"the run is still training: process {pid} on "):
+        owned(tmp_path / "run").__enter__()
+    owner.kill()
+    owner.join()
+    with owned(tmp_path / "run"):
+        pass
+
+
+def test_two_in_one_process_are_refused_too(tmp_path: Path) -> None:
+    with owned(tmp_path / "run"), pytest.raises(RunError, match=f"process {os.getpid()} on "):
+        owned(tmp_path / "run").__enter__()
+
+
+def test_a_run_that_did_not_start_leaves_no_folder(tmp_path: Path) -> None:
+    with owned(tmp_path / "runs" / "a" / "b"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with owned(tmp_path / "mine"):
+        require_empty(tmp_path / "mine")
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_a_run_that_started_stays(tmp_path: Path) -> None:
+    with owned(tmp_path / "run"):
+        (tmp_path / "run" / "run.json").touch()
+    assert (tmp_path / "run" / "run.json").exists()
+
+
+def test_without_locks_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_locks(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with owned(tmp_path / "run"):
+        pass
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No locks available" in line and "start only one at a time" in line
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be written"):
+        owned(tmp_path / "file" / "run").__enter__()
+
+
 def steps(path: Path) -> list[int]:
     return [json.loads(line)["step"] for line in path.read_text().splitlines()]
 
@@ -208,3 +314,34 @@ def test_no_log_is_no_error(tmp_path: Path) -> None:
 def test_writing_to_a_closed_log_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not open"):
         JsonLines(tmp_path / "metrics.jsonl").write({"step": 1})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b"\n", b"  \n", b"\xff\xfe\n", b"[1]\n", b'{"loss": 1}\n', b'{"step": "2"}\n', b"\0\n"],
+)
+def test_lines_that_are_none_of_a_log_stay(log: Path, odd: bytes) -> None:
+    first, *rest = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([first, odd, *rest]))
+    truncate(log, step=2)
+    assert log.read_bytes() == b"".join([first, odd, rest[0]])
+
+
+def test_a_last_line_that_is_whole_stays_without_its_end(log: Path) -> None:
+    content = log.read_bytes()
+    log.write_bytes(content.removesuffix(b"\n"))
+    truncate(log, step=3)
+    assert log.read_bytes() == content
+
+
+def test_a_log_that_nothing_is_cut_from_is_not_written_again(log: Path) -> None:
+    before = log.stat().st_ino
+    truncate(log, step=3)
+    assert log.stat().st_ino == before
+
+
+def test_an_empty_log_is_not_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").touch()
+    set_aside(tmp_path / "metrics.jsonl")
+    set_aside(tmp_path / "absent.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

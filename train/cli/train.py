@@ -1,12 +1,8 @@
 """``xd-train``."""
 
 import shlex
-import signal
-import sys
-import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,14 +10,15 @@ from click.core import ParameterSource
 
 from xdistill.manifests import loader
 from xdistill.manifests.progress import note
+from xdistill.manifests.stopping import Stopped
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.kitti.splits import TRAINING_SPLIT
 
 if TYPE_CHECKING:
     from xdistill.train.data.triplets import Selection
+    from xdistill.train.job import Job
 
 DEFAULT_RECIPE = "xdistill-rn50"
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainCommand(console.Command):
@@ -98,25 +95,33 @@ def main(**options: Any) -> None:
     """Train a depth network, distilled from the label store if the recipe says so.
 
     The run folder gets the resolved recipe, the checkpoint, metrics.jsonl, validation.jsonl and
-    pictures. Ctrl-C ends after the current step with a checkpoint; --resume continues from it as if
-    nothing had happened. Only recipes with distillation need a store.
+    pictures. Ctrl-C, SIGTERM and SIGHUP end after the current step with a checkpoint; --resume
+    continues from it as if nothing had happened. Only recipes with distillation need a store.
     """
-    from xdistill.train.job import describe, prepare, start
-    from xdistill.train.loop import train
+    from xdistill.train.job import prepare
 
-    job = prepare(**_arguments(options))
-    training = start(job)
-    for line in describe(job):
-        note(line)
-    if training.step >= job.stop:
-        click.echo(f"nothing to do: {job.run} is at step {training.step} of {job.stop}")
-        return
-    with stop_on_signal() as stopped:
-        train(training, job, stop_requested=stopped)
+    _train(prepare(**_arguments(options)), options)
+
+
+def _train(job: "Job", options: dict[str, Any]) -> None:
+    from xdistill.train.job import describe, start
+    from xdistill.train.loop import train
+    from xdistill.train.run import RECORD_FILE, owned
+
+    try:
+        with owned(job.run):
+            training = start(job)
+            for line in describe(job):
+                note(line)
+            if training.step >= job.stop:
+                click.echo(f"nothing to do: {job.run} is at step {training.step} of {job.stop}")
+                return
+            train(training, job)
+    except Stopped as stop:
+        if (job.run / RECORD_FILE).exists():
+            stop.next = _resuming(job.run, options)
+        raise
     click.echo(f"step {training.step} of {job.stop}; wrote {job.run}")
-    if stopped():
-        click.echo(f"stopped on request; next: xd-train --resume --out {job.run}")
-        sys.exit(130)
     click.echo(f"poses: {job.recipe.pose_source}")
     places = ("--run", str(job.run), "--data", str(job.dataset.root))
     click.echo(f"next: {shlex.join(('xd-eval', *places))}")
@@ -128,6 +133,13 @@ def _list(context: click.Context) -> None:
     click.echo(recipe_list())
     click.echo("next: xd-train --recipe NAME; docs/recipes.md has every key")
     context.exit()
+
+
+def _resuming(run: Path, options: dict[str, Any]) -> str:
+    """The command that continues a run, with what its folder does not record."""
+    kept = {"steps": options["steps"], "device": options["device"]}
+    flags = [part for name, value in kept.items() if value for part in (f"--{name}", str(value))]
+    return shlex.join(["xd-train", "--resume", "--out", str(run), *flags])
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
@@ -193,38 +205,3 @@ def _selection(options: dict[str, Any]) -> "Selection":
     if options["drives"] and not _typed("split"):
         return Selection(split=None, drives=options["drives"], camera=options["camera"])
     return Selection(split=options["split"] or TRAINING_SPLIT, camera=options["camera"])
-
-
-class StopRequest:
-    """Whether the user asked to stop."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __call__(self) -> bool:
-        return self.requested
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Take the first Ctrl-C or SIGTERM as a request to stop; the second acts as usual.
-
-    Outside the main thread, where Python allows no handlers, signals act as usual.
-    """
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        request.requested = True
-        signal.signal(number, before[signal.Signals(number)])
-
-    try:
-        for number in SIGNALS:
-            signal.signal(number, handle)
-        yield request
-    finally:
-        for number in SIGNALS:
-            signal.signal(number, before[number])

@@ -1,20 +1,17 @@
-"""Triplets from disk to batches: the same stream for any number of workers and any start."""
+"""Triplets from disk, and the order in which a training sees them, whatever step it starts at."""
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from xdistill.manifests.errors import XDistillError
-from xdistill.manifests.progress import usable_cores
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.pipeline.kitti.images import read_at_size
@@ -221,30 +218,6 @@ def plain_keys(frames: int, *, batch_size: int) -> Iterator[list[SampleKey]]:
         yield [SampleKey(None, index) for index in range(first, last)]
 
 
-def read_batches(
-    dataset: TripletDataset, keys: Iterator[list[SampleKey]], *, device: torch.device
-) -> Iterator[Batch]:
-    """Read batches in worker processes and move them to the device.
-
-    Raises:
-        XDistillError: A sample cannot be read.
-    """
-    loader: DataLoader[Batch | XDistillError] = DataLoader(
-        dataset,
-        batch_sampler=keys,
-        num_workers=min(dataset.recipe.num_workers, usable_cores()),
-        collate_fn=_collate,
-        worker_init_fn=_initialise_worker,
-        pin_memory=device.type == "cuda",
-        # Its own generator: the loader must not draw from the global one.
-        generator=torch.Generator(),
-    )
-    for batch in loader:
-        if isinstance(batch, XDistillError):
-            raise batch
-        yield batch.to(device)
-
-
 def collate(samples: Sequence[Batch]) -> Batch:
     """Join batches of one sample each."""
     first = samples[0]
@@ -260,15 +233,3 @@ def collate(samples: Sequence[Batch]) -> Batch:
         if first.motions is None
         else torch.cat([s.motions for s in samples if s.motions is not None]),
     )
-
-
-def _collate(samples: Sequence[Batch | XDistillError]) -> Batch | XDistillError:
-    read = [sample for sample in samples if isinstance(sample, Batch)]
-    errors = [sample for sample in samples if not isinstance(sample, Batch)]
-    return errors[0] if errors else collate(read)
-
-
-def _initialise_worker(number: int) -> None:
-    """Run one thread per worker; leave interruptions to the trainer."""
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

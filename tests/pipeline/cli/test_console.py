@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from xdistill.pipeline.cli import console
 @click.option("--batch-size", type=int, default=1)
 @click.option("--drive", "drives", multiple=True)
 @click.option("--plan", is_flag=True, expose_value=False)
-@click.option("--fail", type=click.Choice(["no", "user", "defect"]), default="no")
+@click.option("--fail", type=click.Choice(["no", "user", "defect", "stop"]), default="no")
 def command(data: Path, teacher: str, batch_size: int, drives: tuple[str, ...], fail: str) -> None:
     """Print what arrives."""
     if fail == "user":
         raise XDistillError("found this", remedy="do that")
     if fail == "defect":
         raise RuntimeError("ours")
+    if fail == "stop":
+        os.kill(os.getpid(), signal.SIGTERM)
     click.echo(f"{data} {teacher} {batch_size} {','.join(drives)}")
 
 
@@ -150,6 +153,19 @@ def test_a_users_mistake_has_no_traceback() -> None:
     assert result.exit_code == 1
     assert "Error: found this\n  what to do: do that" in result.stderr
     assert isinstance(result.exception, SystemExit)
+
+
+def test_a_signal_ends_any_command_with_its_status_and_the_line_to_go_on() -> None:
+    result = CliRunner().invoke(command, ["--fail", "stop", "--teacher", "png:my labels"])
+    assert result.exit_code == 143
+    assert result.stderr.endswith(
+        "stopped by SIGTERM\nnext: segment --fail stop --teacher 'png:my labels'\n"
+    )
+
+
+def test_every_command_answers_signals_alike() -> None:
+    single = [one for one in all_commands() if not isinstance(one, click.Group)]
+    assert len(single) > 12 and all(isinstance(one, console.Command) for one in single)
 
 
 @pytest.mark.parametrize("number", console.REFUSALS)

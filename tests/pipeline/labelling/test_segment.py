@@ -255,13 +255,48 @@ def test_a_kill_in_the_middle_costs_at_most_the_open_shard(
         assert (plain(store, SEQUENCE_A, index) == index % 19).all()
 
 
-@pytest.mark.slow
-def test_ctrl_c_keeps_every_finished_frame_and_says_so(store: Path, slow_run: list[str]) -> None:
-    process = stop_when_a_shard_is_done(slow_run, store, with_signal=signal.SIGINT)
-    _, log = process.communicate()
-    assert process.returncode == 130
-    assert f"interrupted: {len(committed(store))} frames were labelled and are kept" in log
-    assert "Traceback" not in log
+STOPPED_FACTORY = """
+import os
+import numpy as np
+from xdistill.teachers.protocol import Prediction, fingerprint_of
+
+class Stopped:
+    record = {"kind": "module", "name": "stopped"}
+    fingerprint = fingerprint_of(record)
+    def label(self, images, keys):
+        if keys[0].endswith("67") and "SEND" in os.environ:
+            os.kill(os.getpid(), int(os.environ.pop("SEND")))
+        return Prediction(classes=np.zeros((len(images), *images[0].shape[:2]), np.uint8))
+
+def make():
+    return Stopped()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "status"),
+    [
+        (signal.SIGINT, "Ctrl-C", 130),
+        (signal.SIGTERM, "SIGTERM", 143),
+        (signal.SIGHUP, "SIGHUP", 129),
+    ],
+)
+def test_a_signal_commits_the_open_shard_and_says_what_is_kept(
+    tree: Tree, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    number: int, name: str, status: int,
+) -> None:  # fmt: skip
+    (tmp_path / "stopped_teacher.py").write_text(STOPPED_FACTORY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEND", str(number))
+    flags = ["--teacher", "stopped_teacher:make", "--device", "cpu", "--drive", DRIVE_A]
+    result = run(tree, store, *flags)
+    assert result.exit_code == status, result.output
+    kept = committed(store)
+    # Frame 5 is not on disk; frame 67 is the one that the signal came in.
+    assert list(kept) == [index for index in range(67) if index != 5]
+    assert f"stopped by {name}: 66 frames were labelled and are kept\n" in result.stderr
+    assert f"next: segment --data {tree.data} --store {store} " in result.stderr
+    assert "labelled 3 frames, 0 failed, 66 already done" in run(tree, store, *flags).stdout
 
 
 CONFIDENT_FACTORY = """

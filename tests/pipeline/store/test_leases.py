@@ -133,15 +133,15 @@ def test_a_lease_file_removed_by_the_holder_before(
 ) -> None:
     """The holder before lets go between our opening of its file and our locking of it."""
     array, other = new_array(new_store(tmp_path / "s")), new_array(new_store(tmp_path / "s"))
-    opened = leases._open
+    opened = leases.open_to_lock
 
     def late(path: Path, flags: int) -> int:
         handle = opened(path, flags)
-        monkeypatch.setattr(leases, "_open", opened)
+        monkeypatch.setattr(leases, "open_to_lock", opened)
         path.unlink()
         return handle
 
-    monkeypatch.setattr(leases, "_open", late)
+    monkeypatch.setattr(leases, "open_to_lock", late)
     with array.lease(0) as held, other.lease(0) as again:
         assert held and not again
 

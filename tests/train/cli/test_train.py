@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from training_tree import DRIVE
 
-from xdistill.train import loop
 from xdistill.train.cli import train as cli
-from xdistill.train.cli.train import main, stop_on_signal
+from xdistill.train.cli.train import main
+from xdistill.train.model import Model, Terms
 from xdistill.train.training import choose_device
 
 SMALL = ["width=64", "height=64", "batch_size=2", "encoder_weights=none", "num_workers=0"]
@@ -162,51 +161,32 @@ def test_mistakes_are_told_without_a_traceback_and_write_nothing(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_a_checkpoint_that_resume_takes_up(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("signals", "kept"), [(1, 2), (2, 1)])
+def test_signals_end_with_a_checkpoint_that_resume_takes_up(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals: int, kept: int
 ) -> None:
-    optimise = loop.optimise
+    """The first lets step 2 finish, a second breaks it off: either way nothing done is lost."""
+    first = ["--recipe", "xdistill-rn18", "--drive", DRIVE, "--steps", "4"]
+    assert run(*first, "--out", "whole").exit_code == 0
+    forward, calls = Model.forward, []
 
-    def interrupted(training, batch, job):  # type: ignore[no-untyped-def]
-        if training.step == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        return optimise(training, batch, job)
+    def interrupted(model: Model, *values: object, **named: object) -> Terms:
+        # Behind the forward pass, when the step's noise is drawn.
+        terms = forward(model, *values, **named)  # type: ignore[arg-type]
+        calls.append(1)
+        for _ in range(signals if len(calls) == 2 else 0):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return terms
 
-    monkeypatch.setattr(loop, "optimise", interrupted)
-    result = run("--recipe", "xdistill-rn18", "--drive", DRIVE, "--steps", "5", "--out", "run")
-    assert result.exit_code == 130
-    assert "stopped on request; next: xd-train --resume --out run" in result.stdout
-    monkeypatch.setattr(loop, "optimise", optimise)
-    result = run("--resume", "--out", "run", "--steps", "5", small=False)
+    monkeypatch.setattr(Model, "forward", interrupted)
+    result = run(*first, "--out", "part")
+    assert result.exit_code == 143
+    assert result.stderr.endswith(
+        f"stopped by SIGTERM: step {kept} of 4 is in part\n"
+        "next: xd-train --resume --out part --steps 4\n"
+    )
+    monkeypatch.setattr(Model, "forward", forward)
+    result = run("--resume", "--out", "part", "--steps", "4", small=False)
     assert result.exit_code == 0, result.output
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 5
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_a_wish(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with stop_on_signal() as stopped:
-        assert not stopped()
-        os.kill(os.getpid(), number)
-        assert stopped()
-    assert signal.getsignal(number) is before
-
-
-def test_the_second_ctrl_c_acts_as_ever() -> None:
-    with stop_on_signal():
-        os.kill(os.getpid(), signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_outside_the_main_thread_signals_are_left_alone() -> None:
-    found = []
-
-    def enter() -> None:
-        with stop_on_signal() as stopped:
-            found.append(stopped())
-
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    assert found == [False]
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "part")]
+    assert logs[0] == logs[1]

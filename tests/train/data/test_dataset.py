@@ -18,10 +18,10 @@ from xdistill.train.data.dataset import (
     TripletDataset,
     batch_keys,
     plain_keys,
-    read_batches,
     unit_images,
 )
 from xdistill.train.data.labels import find_labels
+from xdistill.train.data.readers import read_batches
 from xdistill.train.recipe.recipe import Recipe
 
 CPU = torch.device("cpu")
