@@ -8,11 +8,14 @@ the background and nohup for SIGHUP, stays ignored.
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+
+from xdistill.manifests.progress import note
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C; what batch systems, containers and ``kill`` send; a closed terminal."""
@@ -79,6 +82,22 @@ def stoppable() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def stops_reported(again: str) -> Iterator[None]:
+    """End a command that a signal stops with a line that says what is kept and how to go on.
+
+    Args:
+        again: The command that goes on, unless whoever was stopped says another.
+    """
+    try:
+        with stoppable():
+            yield
+    except Stopped as stop:
+        note(f"stopped by {stop.name}" + (f": {stop.kept}" if stop.kept else ""))
+        note(f"next: {stop.next or again}")
+        sys.exit(stop.status)
 
 
 @contextmanager

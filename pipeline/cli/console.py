@@ -23,8 +23,8 @@ from click.core import ParameterSource
 from xdistill.manifests import disk, environment
 from xdistill.manifests.errors import ManifestError, XDistillError
 from xdistill.manifests.loader import read_toml
-from xdistill.manifests.progress import CUT_SHORT, ResultsError, note, standard_streams
-from xdistill.manifests.stopping import Stopped, stoppable
+from xdistill.manifests.progress import CUT_SHORT, ResultsError, standard_streams
+from xdistill.manifests.stopping import stops_reported
 from xdistill.pipeline.cli import COMMANDS, PROGRAMS
 
 DEFAULTS_FILE = Path("xdistill.toml")
@@ -125,7 +125,7 @@ class Command(Program):
     def invoke(self, ctx: click.Context) -> Any:
         _require_current_folder()
         _keep_inputs(ctx)
-        with _mistakes(), _stops(ctx):
+        with _mistakes(), stops_reported(ctx.meta[TYPED]):
             assumed = list(_assumptions(ctx, without=self.unused(ctx)))
             if assumed:
                 click.echo("assumed: " + ", ".join(assumed), err=True)
@@ -163,18 +163,6 @@ class Commands(Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-
-
-@contextmanager
-def _stops(ctx: click.Context) -> Iterator[None]:
-    """End a command that a signal stops with a line that says what is kept and how to go on."""
-    try:
-        with stoppable():
-            yield
-    except Stopped as stop:
-        note(f"stopped by {stop.name}" + (f": {stop.kept}" if stop.kept else ""))
-        note(f"next: {stop.next or ctx.meta[TYPED]}")
-        sys.exit(stop.status)
 
 
 @contextmanager
