@@ -190,7 +190,8 @@ def _open(part: Path, found: Origin, *, done: int) -> Iterator[Callable[[bytes],
         if not done:
             # Once the part is empty: what is kept is then never of other bytes.
             with _on_disk(part):
-                disk.write(_beside(part), [json.dumps(asdict(found)).encode()])
+                text = json.dumps(asdict(found), allow_nan=False)
+                disk.write(_beside(part), [text.encode()])
         yield write
         with _on_disk(part):
             os.fsync(file.fileno())
