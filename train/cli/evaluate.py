@@ -99,7 +99,7 @@ def main(
     try:
         # Before anything is printed: stdout may be full, or a pager that nobody scrolls.
         if out is not None:
-            _write(out, report.as_json())
+            write_json(out, report.as_json())
     finally:
         click.echo(report.text())
     if out is None:
@@ -160,7 +160,12 @@ def _counted(items: Iterable[Item], bar: Any) -> Iterator[Item]:
         bar.update()
 
 
-def _write(out: Path, content: dict[str, Any]) -> None:
+def write_json(out: Path, content: dict[str, Any]) -> None:
+    """Write the file that ``--json`` names.
+
+    Raises:
+        OutputError: The disk refuses it.
+    """
     try:
         disk.write(out, [json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"])
     except OSError as error:

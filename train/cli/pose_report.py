@@ -1,13 +1,12 @@
 """``python -m xdistill.train.cli.pose_report``."""
 
-import json
 import shlex
 from pathlib import Path
 
 import click
 
-from xdistill.manifests import disk
 from xdistill.pipeline.cli import console
+from xdistill.train.cli.evaluate import write_json
 
 
 @click.command("pose-report", cls=console.Command)
@@ -27,7 +26,7 @@ def main(run: Path, data: Path, split: str, out: Path | None) -> None:
     try:
         # Before anything is printed: stdout may be full, or a pager that nobody scrolls.
         if out is not None:
-            disk.write(out, [json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"])
+            write_json(out, content)
     finally:
         click.echo(text(content))
     if out is not None:

@@ -1,5 +1,6 @@
 """The report of learned motions: from a run, as a table, and what it refuses."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from click.testing import CliRunner
 from training_tree import DRIVE
 
+from xdistill.manifests import disk
 from xdistill.pipeline.kitti.frames import Frame
 from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.cli.pose_report import main
@@ -99,3 +101,16 @@ def test_what_cannot_succeed_is_refused_before_the_work(
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
     assert message in result.output and "correlation" not in result.output
+
+
+def test_a_disk_that_is_full_at_the_end_costs_the_json_only(
+    run: Path, split: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, block: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "_store", full)
+    options = {"--run": run, "--data": data, "--split": split, "--json": tmp_path / "p.json"}
+    result = CliRunner().invoke(main, [str(word) for pair in options.items() for word in pair])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert "correlation" in result.stdout and "p.json cannot be written" in result.stderr
