@@ -25,7 +25,7 @@ def test_charts_are_well_formed_and_name_axes_and_series(chart: type[str]) -> No
 @CHARTS
 def test_a_readers_own_style_changes_nothing(chart: type[str]) -> None:
     ours = chart(LINES, colours=COLOURS, x_name="x", y_name="y")
-    own = {"axes.grid": True, "font.size": 30, "lines.linewidth": 9, "axes.facecolor": "red"}
+    own = {"font.size": 30, "xtick.major.size": 20, "legend.fontsize": 30, "axes.xmargin": 0.4}
     with rc_context(own):
         assert chart(LINES, colours=COLOURS, x_name="x", y_name="y") == ours
         assert rcParams["font.size"] == 30
