@@ -75,6 +75,9 @@ PLACES = [
     (TRAIN, "mine.toml", "mine.toml"),
     (TRAIN, "s.txt", "s.txt"),
     (RESUME, "run/recipe.toml", "recipe.toml"),
+    (RESUME, "run/run.json", "run.json"),
+    (RESUME, "run/checkpoint.pt", "checkpoint.pt"),
+    (RESUME, "run/metrics.jsonl", "metrics.jsonl"),
     (EVAL_RUN, "run/recipe.toml", "recipe.toml"),
     (EVAL_RUN, "run/checkpoint.pt", "checkpoint.pt"),
     (EVAL_FILE, "d.npy", "d.npy"),
@@ -113,7 +116,6 @@ READ_ELSEWHERE = {
     "teachers/choice/catalogue.py": "reads what was found to be no checkpoint",
     "teachers/engines/engine.py": "reads the network that it has written",
     "teachers/png.py": "reads labels",
-    "train/run.py": "reads the run's records",
     "train/evaluation/predictions.py": "maps what it has looked at",
     "train/evaluation/truth_file.py": "maps what it has looked at",
 }

@@ -1,5 +1,6 @@
 """A training job: what to train on, how far and where, checked before anything is built."""
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -152,7 +153,8 @@ def _networks(job: Job) -> Training:
     """The networks as the run left them, or as the recipe starts them."""
     with memory_reported("the recipe's networks", options=("a smaller network", MORE_MEMORY)):
         training = new_training(job.recipe, device=job.device)
-    if job.resumed and (job.run / CHECKPOINT_FILE).exists():
+    # A link to a disk that is not there is a checkpoint too, though one that cannot be read.
+    if job.resumed and os.path.lexists(job.run / CHECKPOINT_FILE):
         load_checkpoint(job.run, training)
     else:
         if job.resumed:

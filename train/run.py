@@ -261,7 +261,7 @@ def _write(run: Path, recipe: Recipe, record: Record) -> None:
     contents = {run / RECIPE_FILE: dump_recipe(recipe), run / RECORD_FILE: text.encode()}
     run.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
-        if not path.exists() or path.read_bytes() != content:
+        if not path.exists() or disk.read_bytes(path) != content:
             disk.write(path, [content])
 
 
@@ -273,7 +273,7 @@ def _reported(run: Path, *, remedy: str) -> Iterator[None]:
     except OSError as error:
         raise RunError(
             f"the run folder cannot be written ({error.strerror})",
-            where=run.absolute(),
+            where=Path(error.filename or run).absolute(),
             remedy=remedy,
         ) from error
 
@@ -314,7 +314,7 @@ def truncate(path: Path, *, step: int) -> None:
     Raises:
         OSError: The file cannot be read or written.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     content = disk.read_bytes(path)
     kept = []
