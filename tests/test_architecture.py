@@ -144,8 +144,10 @@ def test_the_walks_are_short_and_written_down(folder: Path) -> None:
         *("--set", "width=64", "--set", "height=64", "--set", "batch_size=1"),
         *("--set", "encoder_weights=none", "--set", "num_workers=0"),
     )
-    assert len(segmented) <= 20, segmented
-    assert len(trained) <= 35, trained
+    # The ground floor (files, tables, progress, signals) is read once, not along the way.
+    for walked, most in ((segmented, 20), (trained, 35)):
+        above = [file for file in walked if not file.startswith("manifests/")]
+        assert len(above) <= most, above
     to_read = written_walk("From `xd-pipeline segment` to the rename")
     assert 8 <= len(to_read) <= 12 and set(to_read) <= set(segmented)
     to_read = written_walk("From `xd-train` to the optimiser step")
