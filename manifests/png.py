@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEADER_BYTES = 13
+"""Of the data of an IHDR chunk."""
 
 
 def read_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -28,6 +30,19 @@ def read_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
             raise ValueError(f"is damaged: the checksum of its {name!r} chunk fails")
         yield name, view[position + 8 : end]
         position = end + 4
+
+
+def declared_size(content: bytes) -> tuple[int, int]:
+    """Height and width in pixels that the header of a PNG file declares.
+
+    Raises:
+        ValueError: The file is no PNG, or does not begin with a whole header.
+    """
+    name, header = next(read_chunks(content))
+    if name != b"IHDR" or len(header) != HEADER_BYTES:
+        raise ValueError("is damaged: it does not begin with a header")
+    width, height = struct.unpack_from(">II", header)
+    return height, width
 
 
 def encode_chunk(name: bytes, data: bytes | memoryview) -> bytes:

@@ -16,8 +16,8 @@ from xdistill.teachers.protocol import Prediction, Record, Teacher, TeacherError
 class OwnTeacher:
     """A user's teacher as the protocol wants it.
 
-    Every answer is checked. ``calls_at_once`` and ``check_size`` are optional: without them, one
-    thread calls the teacher, and it takes frames of any size.
+    Every answer is checked. ``calls_at_once``, ``reads_pixels`` and ``check_size`` are optional:
+    without them, one thread calls the teacher, with decoded images, of frames of any size.
     """
 
     def __init__(self, teacher: Teacher, *, spec: str) -> None:
@@ -26,6 +26,7 @@ class OwnTeacher:
         self.record: Record = dict(teacher.record)
         self.fingerprint = str(teacher.fingerprint)
         self.calls_at_once = int(getattr(teacher, "calls_at_once", 1))
+        self.reads_pixels = bool(getattr(teacher, "reads_pixels", True))
 
     def check_size(self, height: int, width: int) -> None:
         """Ask the user's teacher, if it has such a method."""

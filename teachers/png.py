@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests import png
+from xdistill.manifests.disk import read_bytes
 from xdistill.teachers.protocol import (
     FrameLabelError,
     Ids,
@@ -47,6 +48,7 @@ class PngTeacher:
         }
         self.fingerprint = fingerprint_of(self.record)
         self.calls_at_once = 1
+        self.reads_pixels = False
 
     def check_size(self, height: int, width: int) -> None:
         """Accept any size: each frame's label map is compared with its frame."""
@@ -84,7 +86,10 @@ def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> 
             are not ids.
     """
     try:
-        found = read_ids(path.read_bytes())
+        content = read_bytes(path)
+        # Before the pixels are decoded: a damaged size could ask for any memory.
+        declared = png.declared_size(content)
+        found = read_ids(content) if declared == size else None
     except FileNotFoundError:
         raise FrameLabelError(
             "the frame has no label map", key=key, where=path, remedy="add the file"
@@ -98,9 +103,9 @@ def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> 
             where=path,
             remedy="write the file again",
         ) from error
-    if found.shape != size:
+    if found is None:
         raise FrameLabelError(
-            f"the label map is {found.shape[1]}x{found.shape[0]}",
+            f"the label map is {declared[1]}x{declared[0]}",
             key=key,
             expected=f"the frame's own size, {size[1]}x{size[0]}",
             where=path,
@@ -149,7 +154,10 @@ def read_ids(content: bytes) -> NDArray[np.uint8]:
         for name, data in png.read_chunks(content)
         if name in (b"IHDR", b"IDAT", b"IEND")
     )
-    ids = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        ids = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        ids = None
     if ids is None or ids.dtype != np.uint8 or ids.ndim != 2:
         raise ValueError("is a PNG whose pixels cannot be decoded")
     return np.asarray(ids, np.uint8)

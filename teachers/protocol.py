@@ -118,6 +118,10 @@ class Teacher(Protocol):
     def calls_at_once(self) -> int:
         """Threads that may call ``label`` at the same time, at least 1."""
 
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether ``label`` looks at the images; else they are only as large as the frames."""
+
     def check_size(self, height: int, width: int) -> None:
         """Refuse frames of a size that ``label`` would fail at, before any is labelled.
 

@@ -6,7 +6,9 @@ OpenCV silently fills what a truncated file lacks with grey, so whole files are 
 import os
 import re
 import struct
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -33,6 +35,10 @@ JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 END_OF_IMAGE = 0xD9
 FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers of a frame header, which holds the size (ITU-T T.81, Table B.1)."""
+MOST_PIXELS_PER_BYTE = {png.SIGNATURE: 8 * 1032, JPEG_START: 8 * 64}
+"""Deflate makes 1032 bytes at most of one, of 8 pixels each; a JPEG spends at least one bit on a
+block of 64 pixels. A header that declares more is wrong, and would take its size in memory.
+"""
 
 
 def read_image(path: PathLike) -> NDArray[np.uint8]:
@@ -43,13 +49,7 @@ def read_image(path: PathLike) -> NDArray[np.uint8]:
             checksum.
     """
     file = as_path(path)
-    try:
-        data = read_bytes(file)
-    except OSError as error:
-        raise _unreadable(file, error) from error
-    reason = _damage(data)
-    if reason is not None:
-        raise _error(file, reason)
+    data = _read_whole(file)
     # Orientation is ignored so that the decoded size is the header's.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -59,6 +59,19 @@ def read_image(path: PathLike) -> NDArray[np.uint8]:
     if image is None:
         raise _error(file, "cannot be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def whole_size(path: PathLike) -> tuple[int, int]:
+    """Height and width in pixels of a file that ``read_image`` would not find damaged.
+
+    Its pixels are not decoded, which takes most of the time that reading an image does.
+
+    Raises:
+        ImageError: The file is missing, truncated, neither PNG nor JPEG, or a PNG with a wrong
+            checksum.
+    """
+    file = as_path(path)
+    return _declared_size(BytesIO(_read_whole(file)))
 
 
 def as_image(image: PathLike | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -111,28 +124,48 @@ def image_size(path: PathLike) -> tuple[int, int]:
     """Height and width in pixels, from the header alone.
 
     Raises:
-        ImageError: The file is missing, neither PNG nor JPEG, or ends within its header.
+        ImageError: The file is missing, neither PNG nor JPEG, ends within its header, or declares
+            a size that it cannot hold.
     """
     found = as_path(path)
     try:
         with os.fdopen(open_regular(found), "rb") as file:
-            start = file.read(24)
-            if start.startswith(png.SIGNATURE):
-                width, height = struct.unpack(">II", start[16:])
-                return height, width
-            if start.startswith(JPEG_START):
-                file.seek(2)
-                while len(head := file.read(4)) == 4:
-                    marker, length = struct.unpack(">xBH", head)
-                    if marker in FRAME_HEADERS:
-                        height, width = struct.unpack(">xHH", file.read(5))
-                        return height, width
-                    file.seek(length - 2, 1)
+            return _declared_size(file)
     except OSError as error:
         raise _unreadable(found, error) from error
+    except ValueError as error:
+        raise _error(found, str(error)) from error
+
+
+def _declared_size(file: BinaryIO) -> tuple[int, int]:
+    """Height and width by the header; ValueError says, as a predicate, why there are none."""
+    start = file.read(24)
+    form = next((mark for mark in MOST_PIXELS_PER_BYTE if start.startswith(mark)), None)
+    if form is None:
+        raise ValueError("is neither PNG nor JPEG" if start else "is empty")
+    try:
+        height, width = _png_size(start) if form == png.SIGNATURE else _jpeg_size(file)
     except struct.error:
-        pass
-    raise _error(found, "has no complete PNG or JPEG header")
+        raise ValueError("has no complete PNG or JPEG header") from None
+    length = file.seek(0, os.SEEK_END)
+    if not 0 < height * width <= MOST_PIXELS_PER_BYTE[form] * length:
+        raise ValueError(f"declares {width}x{height} pixels, in a file of {length} bytes")
+    return height, width
+
+
+def _png_size(start: bytes) -> tuple[int, int]:
+    width, height = struct.unpack(">II", start[16:])
+    return height, width
+
+
+def _jpeg_size(file: BinaryIO) -> tuple[int, int]:
+    file.seek(len(JPEG_START))
+    while True:
+        marker, length = struct.unpack(">xBH", file.read(4))
+        if marker in FRAME_HEADERS:
+            height, width = struct.unpack(">xHH", file.read(5))
+            return height, width
+        file.seek(length - 2, os.SEEK_CUR)
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
@@ -161,20 +194,28 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
         raise unwritable(path, error.strerror) from error
 
 
+def _read_whole(file: Path) -> bytes:
+    """The bytes of an image in which nothing is missing or damaged, as far as they tell."""
+    try:
+        data = read_bytes(file)
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    reason = _damage(data)
+    if reason is not None:
+        raise _error(file, reason)
+    return data
+
+
 def _damage(data: bytes) -> str | None:
     """What is wrong with an encoded image; None for a whole PNG or JPEG."""
-    if data.startswith(png.SIGNATURE):
-        return _png_damage(data)
-    if data.startswith(JPEG_START):
-        return None if _has_jpeg_end(data) else f"is truncated: {len(data)} bytes, no end marker"
-    return "is empty" if not data else "is neither PNG nor JPEG"
-
-
-def _png_damage(data: bytes) -> str | None:
-    """Walk the chunks, each with its checksum."""
     try:
-        for _ in png.read_chunks(data):
-            pass
+        if data.startswith(png.SIGNATURE):
+            # To the last, each with its checksum.
+            for _ in png.read_chunks(data):
+                pass
+        elif data.startswith(JPEG_START) and not _has_jpeg_end(data):
+            return f"is truncated: {len(data)} bytes, no end marker"
+        _declared_size(BytesIO(data))
     except ValueError as error:
         return str(error)
     return None

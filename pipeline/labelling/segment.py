@@ -18,7 +18,7 @@ from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.kitti.errors import ImageError, MissingFrameError
 from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.images import read_image
+from xdistill.pipeline.kitti.images import image_size, read_image, whole_size
 from xdistill.pipeline.kitti.tree import image_path
 from xdistill.pipeline.labelling.plan import Task, open_existing
 from xdistill.pipeline.labelling.shards import Outcome, Shard, Shards
@@ -142,6 +142,7 @@ def segment(
         TeacherError: The teacher as a whole cannot work.
     """
     calls = teacher.calls_at_once
+    read = partial(_read, data, decode=read_image if teacher.reads_pixels else _blank)
     with (
         ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as decoder,
         ThreadPoolExecutor(calls, thread_name_prefix="label") as labeller,
@@ -150,7 +151,7 @@ def segment(
         batches = (
             (shard, batch)
             for shard in shards.open(tasks)
-            for batch in _batches(_decoded(data, shard.wanted, decoder), batch_size)
+            for batch in _batches(_read_ahead(shard, read, decoder), batch_size)
         )
         label = partial(_label, teacher=teacher)
         # Closed before the open shards are committed: no call may still add to them then.
@@ -159,13 +160,15 @@ def segment(
                 shards.finish(shard, len(batch))
 
 
-def _decoded(
-    data: Path, frames: Sequence[Frame], decoder: ThreadPoolExecutor
+def _read_ahead(
+    shard: Shard,
+    read: Callable[[Frame, tuple[int, int]], Image | XDistillError],
+    decoder: ThreadPoolExecutor,
 ) -> Iterator[tuple[Frame, Image | XDistillError]]:
     """Decode ahead of the teacher, in order, a few frames at a time."""
     ahead: deque[tuple[Frame, Future[Image | XDistillError]]] = deque()
-    for frame in frames:
-        ahead.append((frame, decoder.submit(_decode, data, frame)))
+    for frame in shard.wanted:
+        ahead.append((frame, decoder.submit(read, frame, shard.task.size)))
         if len(ahead) == READ_AHEAD:
             first, image = ahead.popleft()
             yield first, image.result()
@@ -173,11 +176,23 @@ def _decoded(
         yield frame, image.result()
 
 
-def _decode(data: Path, frame: Frame) -> Image | XDistillError:
+def _read(
+    data: Path, frame: Frame, size: tuple[int, int], *, decode: Callable[[Path], Image]
+) -> Image | XDistillError:
+    """The image of a frame at the size of its drive; the error where it has none."""
     try:
-        return read_image(image_path(data, frame))
+        path = image_path(data, frame)
+        # By its header, before a wrong size takes time and memory.
+        found = image_size(path)
+        return decode(path) if found == size else _other_size(found, size)
     except (ImageError, MissingFrameError) as error:
         return error
+
+
+def _blank(path: Path) -> Image:
+    """Black pixels of an image's size, in place of those that nobody looks at."""
+    height, width = whole_size(path)
+    return np.broadcast_to(np.uint8(0), (height, width, 3))
 
 
 def _batches(decoded: Iterator[tuple[Frame, Image | XDistillError]], size: int) -> Iterator[Batch]:
@@ -223,8 +238,6 @@ def _label(batch: Batch, shard: Shard, *, teacher: Teacher) -> None:
     for frame, image in batch:
         if isinstance(image, XDistillError):
             shard.failures[frame] = str(image)
-        elif image.shape[:2] != size:
-            shard.failures[frame] = str(_other_size(image.shape, size))
         else:
             good.append((frame, image))
     if not good:
@@ -245,7 +258,7 @@ def _label(batch: Batch, shard: Shard, *, teacher: Teacher) -> None:
             shard.confidence[frame.index] = found.confidence[position]
 
 
-def _other_size(found: tuple[int, ...], expected: tuple[int, int]) -> ImageError:
+def _other_size(found: tuple[int, int], expected: tuple[int, int]) -> ImageError:
     return ImageError(
         f"the image is {found[1]}x{found[0]} pixels",
         expected=f"{expected[1]}x{expected[0]}, as the rest of this drive and camera",

@@ -82,6 +82,7 @@ class NetworkTeacher:
         self._scales = settings.scales or (1.0,)
         self._table = np.array(network.train_ids, np.uint8)
         self.calls_at_once = GPU_CALLS if device.type == "cuda" else 1
+        self.reads_pixels = True
         self._one_pass = Lock()
         # Batching changes rounding, and on a CPU it gains nothing.
         self._batches = device.type == "cuda" and settings.engine != ENGINES[0]

@@ -1,5 +1,8 @@
 """PNG folders: every legal form, and every way a file can be wrong."""
 
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -32,6 +35,36 @@ def palette(ids: NDArray[np.uint8]) -> bytes:
     return SIGNATURE + body + encode_chunk(b"IDAT", chunks[b"IDAT"]) + encode_chunk(b"IEND", b"")
 
 
+def headed(
+    width: int, height: int, *, depth: int = 8, colour: int = 0, data: bytes = b"x"
+) -> bytes:
+    """A PNG with any header, each chunk of it whole."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": data, b"IEND": b""}
+    return SIGNATURE + b"".join(encode_chunk(name, content) for name, content in chunks.items())
+
+
+def interlaced(ids: NDArray[np.uint8]) -> bytes:
+    """The same pixels in Adam7's seven passes (PNG specification, section 8.2)."""
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
+    lines = b""
+    for left, top, across, down in [*passes, (0, 1, 1, 2)]:
+        lines += b"".join(b"\0" + row.tobytes() for row in ids[top::down, left::across] if row.size)
+    header = struct.pack(">IIBBBBB", ids.shape[1], ids.shape[0], 8, 0, 0, 0, 1)
+    body = encode_chunk(b"IHDR", header) + encode_chunk(b"IDAT", zlib.compress(lines))
+    return SIGNATURE + body + encode_chunk(b"IEND", b"")
+
+
+def animated(ids: NDArray[np.uint8]) -> bytes:
+    """An APNG whose picture without animation has these pixels."""
+    name_header, *rest = read_chunks(encode(ids))
+    control = struct.pack(">IIIIIHHBB", 0, 6, 4, 0, 0, 1, 10, 0, 0)
+    second = struct.pack(">I", 1) + zlib.compress(bytes(28))
+    chunks = [name_header, (b"acTL", struct.pack(">II", 1, 0)), *rest[:-1]]
+    chunks += [(b"fcTL", control), (b"fdAT", second), rest[-1]]
+    return SIGNATURE + b"".join(encode_chunk(name, content) for name, content in chunks)
+
+
 def label(folder: Path, content: bytes | None, *, ids: Ids = "train") -> Prediction:
     path = folder / f"{KEY}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +74,7 @@ def label(folder: Path, content: bytes | None, *, ids: Ids = "train") -> Predict
     return load_teacher(f"png:{folder}", ids=ids).label([IMAGE], [KEY])
 
 
-@pytest.mark.parametrize("form", [encode, palette])
+@pytest.mark.parametrize("form", [encode, palette, interlaced, animated])
 def test_train_ids_come_back_as_they_are(tmp_path: Path, form: object) -> None:
     ids = np.array(
         [
@@ -76,6 +109,13 @@ def test_label_ids_become_train_ids(tmp_path: Path) -> None:
         (encode(np.zeros((4, 6, 3), np.uint8)), "train", "8 bits, RGB"),
         (encode(np.zeros((4, 6, 4), np.uint8)), "train", "8 bits, RGBA"),
         (encode(np.zeros((4, 5), np.uint8)), "train", "the label map is 5x4"),
+        (headed(100_000, 100_000), "train", "the label map is 100000x100000"),
+        (headed(0, 4), "train", "the label map is 0x4"),
+        (headed(6, 4, data=b""), "train", "pixels cannot be decoded"),
+        (headed(6, 4, data=zlib.compress(bytes(9))), "train", "pixels cannot be decoded"),
+        (headed(6, 4, depth=4, colour=3), "train", "4 bits, palette"),
+        (SIGNATURE + encode_chunk(b"IEND", b""), "train", "does not begin with a header"),
+        (SIGNATURE + encode_chunk(b"IHDR", b"1234567"), "train", "does not begin with a header"),
         (encode(np.full((4, 6), 26, np.uint8)), "train", "ids 26.*\n.*\n.*\n.*--ids label"),
         (encode(np.full((4, 6), 34, np.uint8)), "label", "ids 34"),
     ],
@@ -98,6 +138,14 @@ def test_no_flipped_bit_goes_unseen(position: int, bit: int) -> None:
     except ValueError:
         return
     assert np.array_equal(again, ids)
+
+
+def test_a_named_pipe_in_place_of_a_label_map_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / f"{KEY}.png"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    with pytest.raises(FrameLabelError, match="it is a named pipe, not a file"):
+        label(tmp_path, None)
 
 
 def test_missing_folder(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from material import Material
 from PIL import Image
 
+from xdistill.manifests import png
 from xdistill.pipeline.kitti.errors import ImageError
 from xdistill.pipeline.kitti.images import (
     as_image,
@@ -18,6 +19,7 @@ from xdistill.pipeline.kitti.images import (
     read_at_size,
     read_image,
     resize,
+    whole_size,
 )
 
 
@@ -101,7 +103,7 @@ def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
     path.write_text("404: not found")
     with pytest.raises(ImageError, match="is neither PNG nor JPEG"):
         read_image(path)
-    with pytest.raises(ImageError, match="no complete PNG or JPEG header"):
+    with pytest.raises(ImageError, match="is neither PNG nor JPEG"):
         image_size(path)
 
 
@@ -196,3 +198,51 @@ def test_a_truncated_file_is_refused_at_any_size(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ImageError, match="image.png"):
         read_at_size(path, (4, 6))
+
+
+def declaring(data: bytes, width: int, height: int) -> bytes:
+    """The same file with another size in its header, checksum included."""
+    if data.startswith(b"\xff\xd8"):
+        at = data.index(b"\xff\xc0") + 5
+        return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+    chunks = list(png.read_chunks(data))
+    header = struct.pack(">II", width, height) + bytes(chunks[0][1][8:])
+    rest = b"".join(png.encode_chunk(name, content) for name, content in chunks[1:])
+    return png.SIGNATURE + png.encode_chunk(b"IHDR", header) + rest
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("size", [(0, 20), (31, 0), (60_000, 50_000)])
+@pytest.mark.parametrize("function", [read_image, image_size, whole_size])
+def test_a_size_that_the_file_cannot_hold_is_refused(
+    tmp_path: Path, picture: np.ndarray, suffix: str, size: tuple[int, int], function: object
+) -> None:
+    assert callable(function)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(declaring(encoded(picture, suffix), *size))
+    with pytest.raises(ImageError, match=f"declares {size[0]}x{size[1]} pixels, in a file of"):
+        function(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"), [(".png", (cv2.IMWRITE_PNG_COMPRESSION, 9)), (".jpg", ())]
+)
+def test_pictures_of_one_colour_are_small_and_whole(
+    tmp_path: Path, suffix: str, options: tuple[int, ...]
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encoded(np.zeros((1024, 2048), np.uint8), suffix, *options))
+    assert image_size(path) == whole_size(path) == read_image(path).shape[:2] == (1024, 2048)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_the_size_of_a_whole_file_needs_the_whole_file(
+    tmp_path: Path, picture: np.ndarray, suffix: str
+) -> None:
+    data = encoded(picture, suffix)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(data)
+    assert whole_size(path) == (20, 31)
+    path.write_bytes(data[:-20])
+    with pytest.raises(ImageError, match="truncated"):
+        whole_size(path)

@@ -27,6 +27,7 @@ class SlowTeacher:
     """The labels of the PNG files, each call as slow as its frame's number says."""
 
     calls_at_once = CALLS
+    reads_pixels = True
 
     def __init__(
         self, folder: Path, *, fail_at: int = 1000, slow_from: int = 1000, wait_at: int = 1000

@@ -31,6 +31,7 @@ class RandomTeacher:
     record = {"kind": "module", "name": "random"}
     fingerprint = fingerprint_of(record)
     calls_at_once = 1
+    reads_pixels = True
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """``xd-pipeline segment``: what is labelled, what is not, and what survives."""
 
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from kitti_tree import DRIVE_A, DRIVE_B, Tree
 from numpy.typing import NDArray
 
+from xdistill.manifests import png
 from xdistill.pipeline.cli.segment import segment
 from xdistill.pipeline.store import LabelStore
 
@@ -124,6 +126,31 @@ def test_a_frame_without_labels_fails_alone(tree: Tree, store: Path) -> None:
     result = run(tree, store, "--batch-size", "4")
     assert result.exit_code == 1 and "labelled 71 frames, 1 failed" in result.stdout
     assert f"failed: {DRIVE_A} 3 l" in result.stdout
+
+
+def test_an_image_is_read_whole_by_a_teacher_that_does_not_look_at_it(
+    tree: Tree, store: Path
+) -> None:
+    # Its header alone would do for the size; the training to come needs all of it.
+    for index, path in enumerate((tree.image(DRIVE_A, 10), tree.image(DRIVE_A, 11))):
+        content = bytearray(path.read_bytes())
+        content[-30 - index] ^= 1
+        path.write_bytes(content)
+    result = run(tree, store)
+    assert result.exit_code == 1 and "labelled 70 frames, 2 failed" in result.stdout
+    assert "0000000010.png is damaged: the checksum" in result.stdout
+
+
+def test_damaged_headers_fail_alone_and_take_no_memory(tree: Tree, store: Path) -> None:
+    for path in (tree.image(DRIVE_A, 0), tree.label(DRIVE_A, 1)):
+        (_, header), *rest = png.read_chunks(path.read_bytes())
+        chunks = [(b"IHDR", struct.pack(">II", 10**5, 10**5) + header[8:]), *rest]
+        encoded = b"".join(png.encode_chunk(*chunk) for chunk in chunks)
+        path.write_bytes(png.SIGNATURE + encoded)
+    result = run(tree, store)
+    assert result.exit_code == 1 and "labelled 70 frames, 2 failed" in result.stdout
+    assert "0000000000.png declares 100000x100000 pixels" in result.stdout
+    assert "the label map is 100000x100000" in result.stdout
 
 
 def test_an_image_of_another_size_within_a_drive_is_named(tree: Tree, store: Path) -> None:

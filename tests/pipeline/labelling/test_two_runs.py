@@ -47,6 +47,7 @@ class CountingTeacher:
     """The labels of the PNG files, with a count of the frames it was shown."""
 
     calls_at_once = 1
+    reads_pixels = True
 
     def __init__(self, folder: Path, gate: Callable[[], None] = lambda: None) -> None:
         self._png, self._gate = PngTeacher(folder), gate
