@@ -20,9 +20,8 @@ from xdistill.pipeline.cli import console
 def preview(data: Path, store: Path, frame_text: str, scheme: str, out: Path) -> None:
     """Draw a frame with its class labels and groups."""
     from xdistill.grouping.scheme import load_scheme
-    from xdistill.pipeline.kitti.frames import Frame
+    from xdistill.pipeline.kitti.frames import Frame, image_path
     from xdistill.pipeline.kitti.images import write_png
-    from xdistill.pipeline.kitti.tree import image_path
     from xdistill.pipeline.labelling.preview import preview as draw
     from xdistill.pipeline.store import LabelStore
 

@@ -65,6 +65,10 @@ def teacher_settings(function: Function) -> Function:
     return function
 
 
+MANY_FRAMES = 1000
+"""A smaller folder is no training set and takes minutes: all of it is labelled."""
+
+
 class SegmentCommand(console.Command):
     """A split names its own cameras; of the teacher, a plan needs the rate alone."""
 
@@ -140,7 +144,8 @@ def segment(
     share = replace(plan, tasks=select_part(plan.tasks, part))
     click.echo(_plan_text(share, part))
     if only_plan and share.tasks:
-        click.echo(f"time       {time_text(share.pending, recall(spec))}")
+        if spec.kind != "png":
+            click.echo(f"time       {time_text(share.pending, recall(spec))}")
         click.echo(f"next: the same command without --plan writes them to {store}")
         return
     labelling = Labelling(
@@ -196,19 +201,23 @@ def _requested(
     data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
 ) -> "list[Frame]":
     """The frames of a split, of the named drives, or everything found."""
+    from xdistill.pipeline.kitti.frames import find_frames
+    from xdistill.pipeline.kitti.missing import require_frames
     from xdistill.pipeline.kitti.splits import assumed_split, load_split
-    from xdistill.pipeline.kitti.tree import find_frames, require_frames
 
     if split and drives:
         raise click.UsageError("--split and --drive are mutually exclusive")
+    found: list[Frame] = []
+    if split in (None, EVERYTHING):
+        found = find_frames(data, drives=drives or None, cameras=CAMERA_CHOICES[camera])
     source = click.get_current_context().get_parameter_source("camera")
-    if not (split or drives) and source is ParameterSource.DEFAULT:
+    if not (split or drives) and source is ParameterSource.DEFAULT and len(found) >= MANY_FRAMES:
         split = assumed_split(data)
-    if split and split != EVERYTHING:
-        frames = load_split(split)
-        require_frames(data, frames)
-        return frames
-    return find_frames(data, drives=drives or None, cameras=CAMERA_CHOICES[camera])
+    if split in (None, EVERYTHING):
+        return found
+    frames = load_split(split)
+    require_frames(data, frames)
+    return frames
 
 
 def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) -> None:
@@ -231,7 +240,9 @@ def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) ->
                 labelling.label(store, teacher, outcome=outcome, advance=bar.update)
             finally:
                 seconds = time.perf_counter() - start
-                remember(labelling.teacher, frames=outcome.labelled, seconds=seconds)
+                # Files have no rate of their own: the disk has, and its cache.
+                if labelling.teacher.kind != "png":
+                    remember(labelling.teacher, frames=outcome.labelled, seconds=seconds)
 
 
 @contextmanager

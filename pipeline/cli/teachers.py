@@ -103,8 +103,8 @@ def check(name: str, data: Path, frames: int, **options: Any) -> None:
     """Label frames with the chosen engine and the exact one, and compare the labels."""
     from dataclasses import replace
 
+    from xdistill.pipeline.kitti.frames import find_frames, image_path
     from xdistill.pipeline.kitti.images import read_image
-    from xdistill.pipeline.kitti.tree import find_frames, image_path
     from xdistill.teachers.choice.check import compare
     from xdistill.teachers.protocol import ENGINES
 

@@ -13,10 +13,9 @@ from xdistill.grouping.scheme import load_scheme
 from xdistill.manifests import disk
 from xdistill.pipeline.demo.stages import RUNS, DemoSettings
 from xdistill.pipeline.demo.step import DemoError
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.kitti.splits import read_split
-from xdistill.pipeline.kitti.tree import image_path
 from xdistill.pipeline.store import LabelReader
 from xdistill.pipeline.street.record.folder import DEPTH, DEPTH_STEPS
 from xdistill.train.evaluation.predictions import read_disparities

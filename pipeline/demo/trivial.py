@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from xdistill.manifests import disk
 from xdistill.pipeline.demo.step import DemoError
 from xdistill.pipeline.kitti.calibration import read_calibration
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size
 from xdistill.pipeline.kitti.splits import read_split
-from xdistill.pipeline.kitti.tree import image_path
 from xdistill.pipeline.kitti.velodyne import project_scan, read_scan, scan_path
 
 CONSTANT, ROW_PRIOR = "constant", "row-prior"

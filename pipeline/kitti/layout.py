@@ -6,17 +6,18 @@ from shlex import quote
 
 from xdistill.manifests.nearby import nearby, subfolders
 from xdistill.pipeline.kitti.errors import KittiError
-from xdistill.pipeline.kitti.frames import CAMERAS, Camera
 
 LAYOUT = "<date>/<drive>/image_02/data/0000000000.png"
 CALIBRATION = "calib_cam_to_cam.txt"
+COLOUR = ("image_02", "image_03")
+"""Folder of the left and of the right colour camera."""
 GREY = ("image_00", "image_01")
 ODOMETRY = ("image_2", "image_3")
 
 
 def is_root(folder: Path) -> bool:
     """Whether a drive with a colour camera lies two levels below."""
-    return bool(_drives(folder, tuple(CAMERAS.values())))
+    return bool(_drives(folder, COLOUR))
 
 
 def _drives(folder: Path, cameras: Sequence[str]) -> list[Path]:
@@ -40,15 +41,15 @@ def missing_root(folder: Path) -> KittiError:
     )
 
 
-def no_frames(root: Path, cameras: Sequence[Camera], *, drive: str | None = None) -> KittiError:
+def no_frames(root: Path, cameras: Sequence[str], *, drive: str | None = None) -> KittiError:
     """The error for a folder without frames.
 
     Args:
         root: KITTI raw root.
-        cameras: The cameras whose frames are wanted.
+        cameras: Folders of the cameras whose frames are wanted.
         drive: The drive that was asked for.
     """
-    folders = " or ".join(CAMERAS[camera] for camera in cameras)
+    folders = " or ".join(cameras)
     found, remedy = _explain(root, cameras, drive)
     return KittiError(
         found,
@@ -58,14 +59,15 @@ def no_frames(root: Path, cameras: Sequence[Camera], *, drive: str | None = None
     )
 
 
-def _explain(root: Path, cameras: Sequence[Camera], drive: str | None) -> tuple[str, str]:
+def _explain(root: Path, cameras: Sequence[str], drive: str | None) -> tuple[str, str]:
     """What is wrong, and what to do about it."""
     what = "the drive" if drive else "the folder"
     nothing = f"{what} has no frames"
-    other = [camera for camera, name in CAMERAS.items() if camera not in cameras]
-    drives = [root / drive] if drive else _drives(root, tuple(CAMERAS.values()))
-    if any((one / CAMERAS[camera]).is_dir() for one in drives for camera in other):
-        return f"{nothing} of this camera", f"add --camera {other[0]}, or download the images"
+    other = [camera for camera in COLOUR if camera not in cameras]
+    drives = [root / drive] if drive else _drives(root, COLOUR)
+    if any((one / camera).is_dir() for one in drives for camera in other):
+        letter = "lr"[COLOUR.index(other[0])]
+        return f"{nothing} of this camera", f"add --camera {letter}, or download the images"
     if drives:
         return nothing, "download its images, or number them from 0 in ten digits"
     archives = [inner for inner in subfolders(root.absolute()) if _is_archive(inner)]

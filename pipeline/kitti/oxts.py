@@ -11,8 +11,7 @@ from jaxtyping import Float64
 from xdistill.manifests.disk import PathLike, as_path, read_text
 from xdistill.pipeline.kitti.calibration import Transform, read_calibration
 from xdistill.pipeline.kitti.errors import PoseError
-from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.tree import names_in
+from xdistill.pipeline.kitti.frames import Frame, names_in
 
 EARTH_RADIUS_M = 6378137.0
 """Equatorial radius of the Mercator projection in the KITTI development kit."""

@@ -11,9 +11,8 @@ from pathlib import Path
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.errors import CalibrationError
-from xdistill.pipeline.kitti.frames import Frame, shorten
+from xdistill.pipeline.kitti.frames import Frame, image_path, shorten
 from xdistill.pipeline.kitti.images import image_size
-from xdistill.pipeline.kitti.tree import image_path
 
 STRETCH = 1.05
 """Largest change of the aspect ratio that a resizing explains, such as 1242x375 to 640x192."""

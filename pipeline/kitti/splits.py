@@ -10,9 +10,8 @@ from xdistill.manifests.disk import PathLike, TextError, as_path, read_text, rea
 from xdistill.manifests.download import cache_folder, fetch
 from xdistill.manifests.progress import note
 from xdistill.pipeline.kitti.errors import SplitError
-from xdistill.pipeline.kitti.frames import CAMERAS, EXAMPLE, Frame
+from xdistill.pipeline.kitti.frames import CAMERAS, EXAMPLE, Frame, drives_in, find_frames
 from xdistill.pipeline.kitti.split_lines import Reading, read_line
-from xdistill.pipeline.kitti.tree import drives_in, find_frames
 
 TRAINING_SPLIT = "kitti-eigen-zhou-train"
 """What xd-train trains on unless told otherwise: the published set-up."""

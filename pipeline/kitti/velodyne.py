@@ -10,8 +10,7 @@ from jaxtyping import Float32, Float64, Int64
 from xdistill.manifests.disk import PathLike, as_path, read_bytes, reading_remedy
 from xdistill.pipeline.kitti.calibration import Calibration, read_calibration
 from xdistill.pipeline.kitti.errors import ScanError
-from xdistill.pipeline.kitti.frames import Camera, Frame, as_frame
-from xdistill.pipeline.kitti.tree import names_in
+from xdistill.pipeline.kitti.frames import Camera, Frame, as_frame, names_in
 
 DOWNLOAD = "download this scan again"
 POINT_BYTES = 16

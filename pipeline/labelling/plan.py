@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from xdistill.manifests.errors import XDistillError
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size
-from xdistill.pipeline.kitti.tree import image_path
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
 from xdistill.pipeline.store.errors import CorruptLabelsError
 from xdistill.pipeline.store.format import DOCUMENT, repair_remedy

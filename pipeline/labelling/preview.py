@@ -8,9 +8,8 @@ from jaxtyping import UInt8
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme, remap
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
-from xdistill.pipeline.kitti.tree import image_path
 from xdistill.pipeline.store import LabelStore
 
 OPACITY = 0.6

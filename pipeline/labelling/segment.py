@@ -17,9 +17,8 @@ from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.kitti.errors import ImageError, MissingFrameError
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size, read_image, whole_size
-from xdistill.pipeline.kitti.tree import image_path
 from xdistill.pipeline.labelling.plan import Task, open_existing
 from xdistill.pipeline.labelling.shards import Outcome, Shard, Shards
 from xdistill.pipeline.store import LabelStore

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xdistill.manifests.errors import XDistillError
-    from xdistill.pipeline.kitti.frames import Frame
-    from xdistill.pipeline.kitti.tree import image_path
+    from xdistill.pipeline.kitti.frames import Frame, image_path
     from xdistill.pipeline.kitti.splits import list_frames
     from xdistill.pipeline.kitti.velodyne import lidar_depth
     from xdistill.pipeline.labelling.image import label_image
@@ -37,7 +36,7 @@ __all__ = [
 _MODULES = {
     "Frame": "pipeline.kitti.frames",
     "XDistillError": "manifests.errors",
-    "image_path": "pipeline.kitti.tree",
+    "image_path": "pipeline.kitti.frames",
     "label_image": "pipeline.labelling.image",
     "lidar_depth": "pipeline.kitti.velodyne",
     "list_frames": "pipeline.kitti.splits",

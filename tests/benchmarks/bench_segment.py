@@ -14,7 +14,7 @@ import torch
 from random_networks import FCN, random_state, save
 
 from xdistill.grouping.scheme import load_scheme, remap
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import segment

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.frames import Frame, find_frames
 from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.store import SHARD_FRAMES, LabelReader, LabelStore, chunks
 from xdistill.pipeline.store.verify import verify_store

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from random_networks import FCN, OCRNET, SEGFORMER, random_state, save
 
+from xdistill.pipeline.kitti.frames import find_frames, image_path
 from xdistill.pipeline.kitti.images import read_image
-from xdistill.pipeline.kitti.tree import find_frames, image_path
 from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome

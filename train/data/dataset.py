@@ -13,11 +13,10 @@ from torch.utils.data import Dataset
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.calibration import read_calibration
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.pipeline.kitti.oxts import camera_motion, read_pose
 from xdistill.pipeline.kitti.rectified import require_rectified
-from xdistill.pipeline.kitti.tree import image_path
 from xdistill.train.data.augment import (
     NOTHING,
     Augmentation,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from xdistill.grouping.classes import CONFIDENCE_LEVELS, IGNORE_INDEX
 from xdistill.grouping.scheme import Scheme, remap
 from xdistill.manifests.errors import XDistillError
-from xdistill.pipeline.kitti.frames import Frame, name_frames
+from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.missing import name_frames
 from xdistill.pipeline.store import LabelReader, LabelStore
 
 CLASSES = "classes"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdistill.pipeline.kitti.errors import MissingFrameError
-from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, name_frames
+from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, find_frames
+from xdistill.pipeline.kitti.missing import listing, missing_frames, name_frames, require_frames
 from xdistill.pipeline.kitti.splits import EVERYTHING, load_split
-from xdistill.pipeline.kitti.tree import find_frames, listing, missing_frames, require_frames
 
 OFFSETS = (-1, 1)
 """Source frames of a target frame: the previous and the next one (Monodepth2)."""

@@ -12,9 +12,9 @@ from xdistill.manifests import disk
 from xdistill.manifests.download import cache_folder
 from xdistill.manifests.progress import note, progress
 from xdistill.pipeline.kitti.calibration import calibration_sha256, read_calibration
-from xdistill.pipeline.kitti.frames import Frame, name_frames
+from xdistill.pipeline.kitti.frames import Frame, require_root
+from xdistill.pipeline.kitti.missing import listing, name_frames
 from xdistill.pipeline.kitti.rectified import require_rectified, size_notes
-from xdistill.pipeline.kitti.tree import listing, require_root
 from xdistill.pipeline.kitti.velodyne import (
     DepthConvention,
     missing_scans,

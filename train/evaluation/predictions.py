@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from xdistill.manifests import disk
 from xdistill.manifests.errors import XDistillError
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_at_size
-from xdistill.pipeline.kitti.tree import image_path, require_frames
+from xdistill.pipeline.kitti.missing import require_frames
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.evaluation.depth_model import DepthModel, Disparity, load_depth_model
 from xdistill.train.evaluation.protocols import EvaluationError

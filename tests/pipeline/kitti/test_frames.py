@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdistill.pipeline.kitti.errors import SplitError
-from xdistill.pipeline.kitti.frames import LAST_INDEX, Camera, Frame, name_frames
+from xdistill.pipeline.kitti.frames import LAST_INDEX, Camera, Frame
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"
 B = "2011_09_28/2011_09_28_drive_0001_sync"
@@ -68,11 +68,3 @@ def test_a_time_is_no_frame_number() -> None:
     for number in (LAST_INDEX + 1, 1317013360):
         with pytest.raises(SplitError, match="has a number that is no frame's"):
             Frame.parse(f"{A} {number} l")
-
-
-def test_few_frames_are_all_named_and_many_in_part() -> None:
-    frames = [Frame(A, index, "l") for index in (52, 33, 17, 34, 35)]
-    assert name_frames(frames) == f"{A} l: 17, 33-35, 52"
-    both = [*frames, Frame(A, 35, "r"), Frame(B, 0, "l"), Frame(B, 1, "l")]
-    assert name_frames(both) == f"{A} l: 17, 33-35, 52; {A} r: 35; {B} l: 0-1"
-    assert name_frames(both, limit=2) == f"{A} l: 17, 33-35 and 4 more frames"

@@ -8,8 +8,8 @@ import pytest
 
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.errors import CalibrationError, KittiError
-from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.tree import find_frames, require_frames
+from xdistill.pipeline.kitti.frames import Frame, find_frames
+from xdistill.pipeline.kitti.missing import require_frames
 
 DRIVE = "2011_09_26/2011_09_26_drive_0001_sync"
 

@@ -11,10 +11,9 @@ from material import Material
 
 from xdistill.pipeline.kitti.calibration import read_calibration
 from xdistill.pipeline.kitti.errors import CalibrationError, PoseError
-from xdistill.pipeline.kitti.frames import Camera, Frame
+from xdistill.pipeline.kitti.frames import Camera, Frame, image_path
 from xdistill.pipeline.kitti.images import read_image
 from xdistill.pipeline.kitti.oxts import camera_motion, read_pose, read_record
-from xdistill.pipeline.kitti.tree import image_path
 from xdistill.pipeline.kitti.velodyne import project_scan, read_scan, scan_path
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"

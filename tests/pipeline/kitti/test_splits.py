@@ -9,7 +9,7 @@ from xdistill.manifests import loader
 from xdistill.manifests.disk import PathError, TextError
 from xdistill.manifests.errors import FetchError
 from xdistill.pipeline.kitti.errors import SplitError
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.splits import (
     TRAINING_SPLIT,
     list_frames,
@@ -17,7 +17,6 @@ from xdistill.pipeline.kitti.splits import (
     read_split,
     resolve_split,
 )
-from xdistill.pipeline.kitti.tree import image_path
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"
 B = "2011_09_28/2011_09_28_drive_0001_sync"

@@ -11,7 +11,7 @@ import torch
 from kitti_tree import Tree
 from numpy.typing import NDArray
 
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling.plan import done_frames, make_plan
 from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome

@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 from kitti_tree import DRIVE_A, Tree
 
 from xdistill.pipeline.cli.segment import segment as segment_command
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling import cluster
 from xdistill.pipeline.labelling.cluster import ClusterError, connect, label_on
 from xdistill.pipeline.labelling.plan import make_plan

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from xdistill.pipeline.kitti.errors import ImageError
-from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.tree import image_path
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.labelling.image import label_image
 from xdistill.teachers.choice.spec import load_teacher
 from xdistill.teachers.protocol import FrameLabelError, Prediction, TeacherError, fingerprint_of

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from xdistill.grouping.scheme import load_scheme
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling.plan import make_plan
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import segment

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xdistill.grouping.scheme import load_scheme
 from xdistill.pipeline.cli.regroup import regroup as regroup_command
 from xdistill.pipeline.cli.segment import segment as segment_command
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.labelling import regroup as regroup_module
 from xdistill.pipeline.labelling.plan import Task, make_plan
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup

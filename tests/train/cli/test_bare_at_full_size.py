@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from training_tree import WIDTH, labels_of, texture, write_calibration
 
 from xdistill.manifests import loader
+from xdistill.pipeline.cli import segment as cli
 from xdistill.pipeline.cli.regroup import regroup
 from xdistill.pipeline.cli.segment import segment
 from xdistill.pipeline.kitti.frames import CAMERAS, Camera, Frame
@@ -94,6 +95,7 @@ def bare(tmp_path: Path, narrow: None, monkeypatch: pytest.MonkeyPatch) -> Bare:
     }
     shipped = loader.load
     monkeypatch.setattr(loader, "load", lambda kind, name: own.get(name) or shipped(kind, name))
+    monkeypatch.setattr(cli, "MANY_FRAMES", 10)
     monkeypatch.setenv("XDISTILL_SPLITS", str(tmp_path / "splits"))
     monkeypatch.chdir(tmp_path)
     Path("xdistill.toml").write_text(DEFAULTS)
@@ -146,9 +148,11 @@ def test_with_some_of_the_drives_everything_is_labelled_and_a_note_says_so(bare:
 
 
 def test_a_plan_knows_the_time_from_the_frames_that_were_labelled(bare: Bare) -> None:
+    teacher = ["--teacher", "bright_teacher:with_settings"]
+
     def plan() -> str:
-        return CliRunner().invoke(segment, ["--plan"]).stdout
+        return CliRunner().invoke(segment, ["--plan", *teacher]).stdout
 
     assert "time       known from the first frames on" in plan()
-    assert CliRunner().invoke(segment, ["--drive", TEST]).exit_code == 0
+    assert CliRunner().invoke(segment, ["--drive", TEST, *teacher]).exit_code == 0
     assert "time       about 1 min at " in plan()

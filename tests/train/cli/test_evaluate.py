@@ -17,8 +17,7 @@ from click.testing import CliRunner, Result
 
 from xdistill.manifests import disk
 from xdistill.pipeline.kitti.calibration import Calibration
-from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.frames import Frame, find_frames
 from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.train.checkpoint import FORMAT
 from xdistill.train.cli.evaluate import main

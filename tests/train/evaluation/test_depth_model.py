@@ -12,8 +12,7 @@ from training_tree import DRIVE
 
 from xdistill.manifests.errors import WeightsError, XDistillError
 from xdistill.pipeline.kitti.errors import ImageError
-from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.tree import image_path
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.train.evaluation.depth_model import DepthModel, load_depth_model
 from xdistill.train.evaluation.predictions import predict_frames
 from xdistill.train.recipe.recipe import Recipe

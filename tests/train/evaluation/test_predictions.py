@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from xdistill.manifests.errors import OutputError
 from xdistill.pipeline.kitti.errors import ImageError, MissingFrameError
-from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_at_size
-from xdistill.pipeline.kitti.tree import image_path
 from xdistill.train.evaluation.depth_model import DepthModel
 from xdistill.train.evaluation.predictions import (
     BATCH_SIZE,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from xdistill.pipeline.kitti.missing import require_frames
 from xdistill.pipeline.kitti.splits import read_split
-from xdistill.pipeline.kitti.tree import require_frames
 from xdistill.pipeline.street.record.folder import (
     WORLD_VERSION,
     StreetError,

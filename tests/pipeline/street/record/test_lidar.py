@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xdistill.pipeline.kitti.tree import find_frames
+from xdistill.pipeline.kitti.frames import find_frames
 from xdistill.pipeline.kitti.velodyne import read_scan, scan_path
 
 

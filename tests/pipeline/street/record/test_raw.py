@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from xdistill.pipeline.kitti.calibration import read_calibration
+from xdistill.pipeline.kitti.frames import find_frames, image_path
 from xdistill.pipeline.kitti.images import image_size, read_image
 from xdistill.pipeline.kitti.oxts import FIELDS, read_record
-from xdistill.pipeline.kitti.tree import find_frames, image_path
 from xdistill.pipeline.kitti.velodyne import read_scan, scan_path
 from xdistill.pipeline.street.record import motion, raw, rig
 from xdistill.pipeline.street.record.drive import make_drive

@@ -8,15 +8,8 @@ import pytest
 from material import Material
 
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError
-from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.splits import read_split
-from xdistill.pipeline.kitti.tree import (
-    SUFFIXES,
-    find_frames,
-    image_path,
-    missing_frames,
-    require_frames,
-)
+from xdistill.pipeline.kitti.frames import SUFFIXES, Frame, find_frames, image_path
+from xdistill.pipeline.kitti.missing import missing_frames, require_frames
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"
 B = "2011_09_28/2011_09_28_drive_0001_sync"
@@ -133,27 +126,6 @@ def test_images_named_otherwise_are_left_out_with_a_note(
     assert f"in {folder}, 000007.png, 1700000000.png left out" in line
     with pytest.raises(MissingFrameError):
         require_frames(root, [Frame(A, 1_700_000_000, "l")])
-
-
-def test_missing_frames_are_named(root: Path) -> None:
-    frames = [Frame(B, 0, "l"), Frame(B, 0, "r"), Frame(A, 2, "l"), Frame(A, 3, "l")]
-    assert missing_frames(root, frames) == frames[1:]
-    with pytest.raises(MissingFrameError, match=f"3 of 4 .*: {A} l: 2-3; {B} r: 0\n") as caught:
-        require_frames(root, frames)
-    assert "listed in" not in str(caught.value)
-    require_frames(root, frames[:1])
-
-
-def test_many_missing_frames_are_listed_in_a_split_file(root: Path) -> None:
-    frames = [Frame(A, index, "l") for index in range(10, 50, 2)]
-    with pytest.raises(MissingFrameError, match="20 of 20 .* and 12 more frames") as caught:
-        require_frames(root, frames)
-    assert read_split(str(caught.value).rpartition("all 20 are listed in ")[2]) == frames
-
-
-def test_missing_frames_of_a_missing_root(tmp_path: Path) -> None:
-    with pytest.raises(KittiError, match="KITTI raw folder does not exist"):
-        missing_frames(tmp_path / "none", [Frame(A, 0, "l")])
 
 
 @pytest.fixture
