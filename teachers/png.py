@@ -21,7 +21,7 @@ from xdistill.teachers.protocol import (
 )
 
 GREY, PALETTE = 0, 3
-LAYOUT = "*/*/image_0[23]/*.png"
+LAYOUT = "*/*/image_0[23]/[!.]*.png"
 """Where label maps lie; a folder without any is probably mistyped."""
 LABEL_IDS = 34
 """Cityscapes label ids run from 0 to 33."""

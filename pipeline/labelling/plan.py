@@ -14,6 +14,7 @@ from xdistill.pipeline.kitti.images import image_size
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
 from xdistill.pipeline.store.errors import CorruptLabelsError
 from xdistill.pipeline.store.format import DOCUMENT, repair_remedy
+from xdistill.pipeline.store.place import require_place
 
 BYTES_PER_PIXEL = 0.026
 """Compressed size of real label maps: 12 KB a frame of 1242x375 (docs/store.md)."""
@@ -81,6 +82,7 @@ def open_existing(store: Path) -> LabelStore | None:
     Raises:
         LabelStoreError: The path holds something else, or a damaged store.
     """
+    require_place(store)
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return None
     found = f"{store} is a file" if store.is_file() else f"{store} is no label store's folder"

@@ -27,6 +27,7 @@ from xdistill.pipeline.store.format import (
     repair_remedy,
 )
 from xdistill.pipeline.store.leases import Leases, Locking, disk_errors, sweep
+from xdistill.pipeline.store.place import require_place
 
 
 class LabelStore:
@@ -220,6 +221,7 @@ def _create_root(path: Path, teacher: Mapping[str, Any], fingerprint: str) -> No
 
 
 def _root_attributes(path: Path) -> Mapping[str, Any]:
+    require_place(path)
     if not (path / DOCUMENT).is_file():
         raise LabelStoreError(
             "there is no label store here" if path.exists() else "the label store does not exist",

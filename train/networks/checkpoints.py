@@ -3,9 +3,9 @@
 import math
 import os
 import re
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from torch import Tensor
@@ -85,7 +85,7 @@ def no_networks(folder: Path, own: str) -> WeightsError:
         remedy = "put the file beside it: encoder and decoder are saved as two files"
     elif below:
         found = "the folder holds no checkpoint, but folders below it do"
-        remedy = f"give one of them: {', '.join(str(path) for path in below[:NAMED])}"
+        remedy = f"give one of them: {', '.join(quote(str(path)) for path in below[:NAMED])}"
     elif not os.path.exists(folder):
         found, remedy = "the folder does not exist", "correct the path, or train first"
     return WeightsError(
@@ -244,8 +244,8 @@ def _with_sizes(path: Path) -> str:
         f"import torch; p = {str(copy / path.name)!r}; w = torch.load(p, weights_only=True); "
         "torch.save(w | {'width': 640, 'height': 192}, p)"
     )
-    copied = f"cp -r {shlex.quote(str(folder))} {shlex.quote(str(copy))}"
+    copied = f"cp -r {quote(str(folder))} {quote(str(copy))}"
     return (
         "add the size that it was trained at, 640x192 for example, to a copy: "
-        f"{copied} && python -c {shlex.quote(code)}"
+        f"{copied} && python -c {quote(code)}"
     )
