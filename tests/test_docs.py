@@ -19,7 +19,7 @@ from xdistill.pipeline.kitti.velodyne import scan_path
 from xdistill.pipeline.store import LabelStore
 from xdistill.train.checkpoint import FILE_NAME, FORMAT
 from xdistill.train.cli import evaluate, train
-from xdistill.train.networks.registry import depth_network
+from xdistill.train.networks.depth import depth_network
 from xdistill.train.recipe.file import dump_recipe
 from xdistill.train.recipe.recipe import Recipe
 

@@ -8,8 +8,7 @@ import torch
 from xdistill.manifests.weights import load_strictly
 from xdistill.train.checkpoint import FILE_NAME, part, read_checkpoint
 from xdistill.train.networks import checkpoints
-from xdistill.train.networks.depth import DepthNetwork
-from xdistill.train.networks.registry import depth_network
+from xdistill.train.networks.depth import DepthNetwork, depth_network
 from xdistill.train.recipe.file import load_recipe, load_run_recipe
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.training import choose_device

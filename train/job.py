@@ -26,7 +26,7 @@ from xdistill.train.data.readers import (
     shared_memory_is_short,
 )
 from xdistill.train.data.triplets import Selection, Triplets, find_triplets
-from xdistill.train.networks.registry import require_networks
+from xdistill.train.networks.depth import require_networks
 from xdistill.train.recipe.file import load_recipe, load_run_recipe, override
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.run import (

@@ -12,8 +12,8 @@ from xdistill.grouping.scheme import load_scheme
 from xdistill.train.data.dataset import Batch, unit_images
 from xdistill.train.networks.cost_volume import CostVolumePoseNetwork
 from xdistill.train.networks.d2s import D2SNetwork, d2s_input
+from xdistill.train.networks.depth import depth_network
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.networks.registry import depth_network
 from xdistill.train.objective.geometry import invert_pose, pose_matrix
 from xdistill.train.objective.losses import Reduction, Views, d2s_loss, self_supervised, total_loss
 from xdistill.train.recipe.recipe import Recipe

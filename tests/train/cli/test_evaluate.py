@@ -23,7 +23,7 @@ from xdistill.train.checkpoint import FORMAT
 from xdistill.train.cli.evaluate import main
 from xdistill.train.evaluation.protocols import METRICS
 from xdistill.train.evaluation.report import Report
-from xdistill.train.networks.registry import depth_network
+from xdistill.train.networks.depth import depth_network
 from xdistill.train.recipe.file import dump_recipe
 from xdistill.train.recipe.recipe import Recipe
 

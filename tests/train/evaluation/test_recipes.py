@@ -4,7 +4,7 @@ from xdistill.manifests import loader
 from xdistill.manifests.errors import ManifestError
 from xdistill.train.evaluation.published import published_row
 from xdistill.train.evaluation.recipes import recipe_list, reproduced_rows
-from xdistill.train.networks.registry import require_networks
+from xdistill.train.networks.depth import require_networks
 from xdistill.train.recipe.file import load_recipe
 
 OURS = ("X-Distill", "Monodepth2", "HR-Depth")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from xdistill.train import networks
-from xdistill.train.networks import hr_depth, registry
-from xdistill.train.networks.registry import decoders, depth_network, encoders
+from xdistill.train.networks import depth, hr_depth
+from xdistill.train.networks.depth import decoders, depth_network, encoders
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 
 FILE = """
@@ -24,9 +24,9 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One more file in the folder of networks."""
     (tmp_path / "mine.py").write_text(FILE)
     monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
-    registry._tables.cache_clear()
+    depth._tables.cache_clear()
     yield
-    registry._tables.cache_clear()
+    depth._tables.cache_clear()
     sys.modules.pop(f"{networks.__name__}.mine", None)
 
 

@@ -22,9 +22,8 @@ from xdistill.train.networks.checkpoints import (
     no_networks,
     peer_settings,
 )
-from xdistill.train.networks.depth import DepthNetwork
+from xdistill.train.networks.depth import DepthNetwork, depth_network
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.networks.registry import depth_network
 from xdistill.train.networks.resnet import ResNetEncoder
 from xdistill.train.recipe.recipe import Recipe
 

@@ -8,8 +8,8 @@ import torch
 from golden import assert_outputs_match, golden, peer_files, sin_filled, write_peer_folder
 
 from xdistill.train.networks.checkpoints import load_peer_depth, load_peer_pose
+from xdistill.train.networks.depth import depth_network
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.networks.registry import depth_network
 from xdistill.train.recipe.recipe import Recipe, ResNet
 
 pytestmark = pytest.mark.slow

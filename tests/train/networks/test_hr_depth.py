@@ -1,7 +1,7 @@
 import torch
 
+from xdistill.train.networks.depth import depth_network
 from xdistill.train.networks.hr_depth import _PUBLISHED, HRDepthDecoder, from_published
-from xdistill.train.networks.registry import depth_network
 from xdistill.train.recipe.recipe import Recipe
 
 CHANNELS = (64, 64, 128, 256, 512)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from xdistill.train.networks.d2s import D2SNetwork, d2s_input
+from xdistill.train.networks.depth import depth_network
 from xdistill.train.networks.pose import PoseNetwork
-from xdistill.train.networks.registry import depth_network
 from xdistill.train.networks.resnet import ResNetEncoder
 from xdistill.train.recipe.recipe import Recipe
 

@@ -10,7 +10,7 @@ from timm_alone import import_timm
 from xdistill.manifests.download import cache_folder
 from xdistill.manifests.errors import FetchError, WeightsError
 from xdistill.train.networks import timm_encoder
-from xdistill.train.networks.registry import depth_network
+from xdistill.train.networks.depth import depth_network
 from xdistill.train.networks.timm_encoder import LITE0, TimmEncoder
 from xdistill.train.recipe.recipe import Recipe, RecipeError
 
@@ -94,7 +94,8 @@ def test_imagenet_weights_put_into_the_cache_folder(
 
 
 def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # The hub's client reads the variable once, when it is imported.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(FetchError) as caught:
         TimmEncoder("convnext_atto", size=SIZE).start_from("imagenet")
     assert str(cache_folder() / "weights" / "timm" / "convnext_atto.pth") in str(caught.value)
