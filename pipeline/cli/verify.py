@@ -107,13 +107,14 @@ def _label_again(
     """Label frames again; return how many of them could not be."""
     if not frames:
         return 0
+    from xdistill.pipeline.labelling.identity import require_same_teacher
     from xdistill.pipeline.labelling.redo import label_again, need_confidence
 
     if need_confidence(store, frames) and spec.kind != "png":
         spec = replace(spec, settings=replace(spec.settings, confidence=True))
     # Before anything is taken back: without the right teacher the store stays as it is.
     teacher = spec.load()
-    store.require_teacher(teacher=teacher.record, fingerprint=teacher.fingerprint)
+    require_same_teacher(store, teacher)
     with progress(total=len(frames), unit="frame") as bar:
         outcome = label_again(data, store, frames, teacher=teacher, advance=bar.update)
     click.echo(f"labelled {outcome.labelled} frames again, {len(outcome.failures)} failed")

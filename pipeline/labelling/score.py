@@ -11,7 +11,13 @@ from xdistill.grouping.scheme import Scheme
 from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.labelling.truth import ScoreError, Truth
 from xdistill.pipeline.store import LabelStore
-from xdistill.teachers.png import read_label_map
+from xdistill.teachers.png import (
+    SAMPLED,
+    read_label_map,
+    readable,
+    require_label_ids,
+    spread,
+)
 from xdistill.teachers.protocol import Ids
 
 Confusion = Int[np.ndarray, "classes classes_and_ignore"]
@@ -47,8 +53,12 @@ def score(
 
     Raises:
         FrameLabelError: A ground-truth map is damaged or of another size.
+        TeacherError: Label ids were announced, and the maps hold train ids.
         ScoreError: No frame has both labels and ground truth.
     """
+    if ids == "label":
+        some = readable(spread([one.path for one in truth.maps], SAMPLED))
+        require_label_ids((found for _, found in some), where=truth.folder)
     names = cityscapes().names
     total, frames = _count(store, truth, ids=ids, advance=advance)
     if not frames:

@@ -19,12 +19,14 @@ from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.kitti.errors import ImageError, MissingFrameError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size, read_image, whole_size
+from xdistill.pipeline.labelling.identity import require_same_teacher
 from xdistill.pipeline.labelling.plan import Task, open_existing
 from xdistill.pipeline.labelling.shards import Outcome, Shard, Shards
-from xdistill.pipeline.store import LabelStore
+from xdistill.pipeline.store import LabelStore, LabelStoreError
 from xdistill.pipeline.store.leases import Locking
 from xdistill.teachers.choice.spec import TeacherSpec
-from xdistill.teachers.protocol import FrameLabelError, Prediction, Teacher, TeacherError
+from xdistill.teachers.png import read_alike
+from xdistill.teachers.protocol import FrameLabelError, Prediction, Record, Teacher, TeacherError
 
 DECODE_THREADS = 2
 READ_AHEAD = 8
@@ -77,7 +79,7 @@ class Labelling:
         teacher = self.teacher.load()
         store = open_existing(self.store)
         if store is not None:
-            store.require_teacher(teacher=teacher.record, fingerprint=teacher.fingerprint)
+            require_same_teacher(store, teacher)
         # A store is bound to the settings that it was made with: none for those that fail.
         for size in sorted({task.size for task in self.tasks}):
             teacher.check_size(*size)
@@ -89,11 +91,18 @@ class Labelling:
         Raises:
             LabelStoreError: It was made by another teacher, or cannot be written.
         """
+        try:
+            return self._open(teacher.record, teacher.fingerprint)
+        except LabelStoreError:
+            # Its label maps were compared before; the store keeps the record of its first run.
+            store = open_existing(self.store)
+            if store is None or not read_alike(store.teacher, teacher.record):
+                raise
+            return self._open(store.teacher, store.fingerprint)
+
+    def _open(self, record: Record, fingerprint: str) -> LabelStore:
         return LabelStore.open_for_writing(
-            self.store,
-            teacher=teacher.record,
-            fingerprint=teacher.fingerprint,
-            locking=self.locking,
+            self.store, teacher=record, fingerprint=fingerprint, locking=self.locking
         )
 
     def label(

@@ -3,6 +3,7 @@
 import os
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from material import Material
 from numpy.typing import NDArray
 
+from xdistill.grouping.classes import cityscapes
 from xdistill.manifests.png import SIGNATURE, encode_chunk, read_chunks
 from xdistill.teachers.choice.spec import load_teacher
-from xdistill.teachers.png import Ids, PngTeacher, read_ids
+from xdistill.teachers.png import Ids, PngTeacher, read_ids, require_label_ids
 from xdistill.teachers.protocol import FrameLabelError, Prediction, TeacherError
 
 KEY = "2011_09_26/2011_09_26_drive_0013_sync/image_02/0000000050"
@@ -163,16 +165,67 @@ def test_folder_without_label_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             load_teacher(spec)
 
 
-def test_fingerprint_tells_folders_and_ids_apart(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        label(tmp_path / name, encode(np.zeros((4, 6), np.uint8)))
+def test_the_fingerprint_is_of_the_labels_wherever_and_however_they_lie(tmp_path: Path) -> None:
+    street, other = np.full((4, 6), 7, np.uint8), np.full((4, 6), 7, np.uint8)
+    other[0, 0] = 8
+    for name, content in (("a", encode(street)), ("b", encode(other)), ("c", palette(street))):
+        label(tmp_path / name, content)
     prints = {
         PngTeacher(tmp_path / name, ids=ids).fingerprint
         for name in ("a", "b")
         for ids in ("train", "label")
     }
     assert len(prints) == 4
-    assert PngTeacher(tmp_path / "a" / ".." / "a").fingerprint in prints
+    assert PngTeacher(tmp_path / "c").fingerprint == PngTeacher(tmp_path / "a").fingerprint
+    (tmp_path / "a" / f"{KEY}.png").write_bytes(encode(street)[:-9])
+    assert PngTeacher(tmp_path / "a").fingerprint not in prints
+
+
+def read_as_label_ids(tmp_path: Path, maps: Iterable[NDArray[np.uint8]]) -> PngTeacher:
+    folder = tmp_path / f"{KEY}.png"
+    folder.parent.mkdir(parents=True)
+    for number, ids in enumerate(maps):
+        folder.with_name(f"{number:010d}.png").write_bytes(encode(ids))
+    return PngTeacher(tmp_path, ids="label")
+
+
+def rows(*ids: int) -> NDArray[np.uint8]:
+    """A map of as many rows, each of one id."""
+    return np.repeat(np.array(ids, np.uint8)[:, None], 6, axis=1)
+
+
+def test_train_ids_announced_as_label_ids_are_refused_before_any_frame(tmp_path: Path) -> None:
+    train = [rows(0, 0, 0, 1, 2, 8, 8, 10, 13, 7), rows(0, 0, 255, 2, 8, 8, 8, 10, 10, 13)]
+    with pytest.raises(TeacherError, match=r"void for 40% .* road for 5%\n(.|\n)*leave out --ids"):
+        read_as_label_ids(tmp_path, train)
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        [rows(7, 7, 7, 8, 11, 21, 21, 23, 26)],
+        [rows(3, 3, 3, 4, 4, 4, 21, 23, 26)],  # Much void, no road: a car park.
+        [rows(0, 0, 0, 7)],  # The road alone was labelled.
+        [rows(0, 0, 0, 0), rows(24, 0, 0, 0)],  # People alone.
+        [rows(0, 26, 0, 0)],
+        [rows(255, 255, 255, 255)],
+    ],
+)
+def test_label_ids_of_all_kinds_of_streets_are_taken(tmp_path: Path, maps: object) -> None:
+    assert read_as_label_ids(tmp_path, maps).record["ids"] == "label"  # type: ignore[arg-type]
+
+
+def test_real_labels_are_told_from_each_other_map_by_map(shared: Path) -> None:
+    to_label_ids = np.full(256, 255, np.uint8)
+    for label_id, train_id in enumerate(cityscapes().from_label_ids()[:34]):
+        if train_id < 19:
+            to_label_ids[train_id] = label_id
+    for name in ("kitti_labels_espnetv2", "kitti_test_labels", "kitti_train_labels"):
+        for path in sorted((shared / name).rglob("*.png"))[::10]:
+            train = read_ids(path.read_bytes())
+            require_label_ids([to_label_ids[train]], where=path)
+            with pytest.raises(TeacherError, match="these look like train ids"):
+                require_label_ids([train], where=path)
 
 
 def test_real_labels_equal_their_files(material: Material) -> None:

@@ -86,11 +86,8 @@ def test_groups_need_neither_data_nor_teacher(tree: Tree, store: Path) -> None:
 
 def test_repair_refuses_another_teacher(tree: Tree, store: Path) -> None:
     flip(store / f"{CLASSES}/c.0.0.0", 30)
-    other = tree.labels.with_name("other")
-    tree.labels.rename(other)
     damaged = content(store)
-    arguments = ["--data", str(tree.data), "--store", str(store), "--teacher", f"png:{other}"]
-    result = CliRunner().invoke(main, ["verify", "--repair", *arguments])
+    result = run("verify", tree, store, "--repair", "--teacher", OWN)
     assert result.exit_code == 1 and "expected: the store's teacher" in result.stderr
     assert content(store) == damaged
 

@@ -122,6 +122,15 @@ def test_what_stops_it(store: Path, tmp_path: Path, prepare: object, named: str)
     assert answer.exit_code == 1 and named in answer.stderr and "Traceback" not in answer.output
 
 
+def test_train_ids_scored_as_label_ids_are_refused(store: Path, tmp_path: Path) -> None:
+    labels = ground_truth(tmp_path / "truth", np.array([[0, 0, 13, 13], [255, 5, 2, 0]], np.uint8))
+    result = CliRunner().invoke(
+        score, ["--store", str(store), "--labels", str(labels), "--ids", "label"]
+    )
+    assert result.exit_code == 1 and "leave out --ids label" in result.stderr
+    assert "mean IoU" not in result.stdout
+
+
 def test_a_missing_store_is_told_without_a_bar(tmp_path: Path) -> None:
     folder = ground_truth(tmp_path / "truth", TRUTH)
     arguments = ["--store", str(tmp_path / "gone"), "--labels", str(folder)]

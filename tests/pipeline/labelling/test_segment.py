@@ -175,13 +175,9 @@ def test_a_first_frame_of_another_size_does_not_decide_for_its_drive(
 def test_another_teacher_is_refused_with_both_shown(tree: Tree, store: Path) -> None:
     run(tree, store)
     before = snapshot(store)
-    other = tree.labels.with_name("other")
-    tree.labels.rename(other)
-    result = CliRunner().invoke(
-        segment, ["--data", str(tree.data), "--store", str(store), "--teacher", f"png:{other}"]
-    )
+    result = run(tree, store, "--teacher", "bright_teacher:with_settings")
     assert result.exit_code == 1
-    assert str(other) in result.stderr and str(tree.labels) in result.stderr
+    assert "kind: 'png' in the store, 'bright' now" in result.stderr
     assert snapshot(store) == before
 
 
