@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -98,6 +98,16 @@ def stops_reported(again: str) -> Iterator[None]:
         note(f"stopped by {stop.name}" + (f": {stop.kept}" if stop.kept else ""))
         note(f"next: {stop.next or again}")
         sys.exit(stop.status)
+
+
+@contextmanager
+def keeping(say: Callable[[], str]) -> Iterator[None]:
+    """Let the last line of a stopped command say what the work inside keeps."""
+    try:
+        yield
+    except Stopped as stop:
+        stop.kept = say()
+        raise
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """``xd-pipeline demo``."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from xdistill.manifests.progress import note
+from xdistill.manifests.stopping import keeping
 from xdistill.pipeline.cli import console
 
 DRIVES, FRAMES, SIZE = 60, 10, "192x64"
@@ -69,25 +68,14 @@ def demo(out: Path, recipe: str, teacher: str, seed: int, steps: int | None, dri
         out=out, recipe=recipe, teacher=teacher, drives=drives, frames=FRAMES, size=SIZE, seed=seed,
         steps=steps or recipe_steps(recipe),
     )  # fmt: skip
-    try:
+    with keeping(lambda: f"finished stages and checkpoints are kept in {out}"):
         summary = run_demo(settings)
-    except KeyboardInterrupt:
-        again = _again(
-            out=out, recipe=recipe, teacher=teacher, seed=seed, steps=settings.steps, drives=drives
-        )
-        note(f"stopped on request; next: {again}")
-        sys.exit(130)
     click.echo(_table(summary))
     for run, poses in summary["poses"].items():
         for failure in poses["failures"]:
             note(f"{run}: {failure}")
     click.echo(f"wrote {out / REPORT} and {out / NUMBERS}")
     click.echo(f"next: open {out / REPORT} in a browser")
-
-
-def _again(**options: object) -> str:
-    words = (str(word) for name, value in options.items() for word in (f"--{name}", value))
-    return shlex.join(["xd-pipeline", "demo", *words])
 
 
 def _table(summary: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from xdistill.manifests.progress import progress
+from xdistill.manifests.stopping import keeping
 from xdistill.pipeline.cli import console
 
 DEFAULT_SCHEME = "4"
@@ -52,7 +53,10 @@ def regroup(store: Path, scheme: str, part: str | None) -> None:
             locking="if available" if part else "required",
         )
         left: list[int] = []
-        with progress(total=sum(len(t.frames) for t in tasks), unit="frame") as bar:
+        with (
+            progress(total=sum(len(t.frames) for t in tasks), unit="frame") as bar,
+            keeping(lambda: "finished shards are kept"),
+        ):
             written = run(target, table, tasks=tasks, advance=bar.update, leave=left.append)
         click.echo(f"wrote {table.array} for {written} frames to {store}")
         if left:

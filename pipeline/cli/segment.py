@@ -3,8 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +13,7 @@ from click.core import ParameterSource
 
 from xdistill.manifests import loader
 from xdistill.manifests.progress import progress
-from xdistill.manifests.stopping import Stopped
+from xdistill.manifests.stopping import keeping
 from xdistill.pipeline.cli import console
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
 from xdistill.pipeline.kitti.splits import EVERYTHING, TRAINING_SPLIT
@@ -229,7 +228,10 @@ def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) ->
 
     store = labelling.open_store(teacher)
     start = time.perf_counter()
-    with progress(total=labelling.frames, unit="frame") as bar, _kept(outcome):
+    with (
+        progress(total=labelling.frames, unit="frame") as bar,
+        keeping(lambda: f"{outcome.labelled} frames were labelled and are kept"),
+    ):
         if at:
             from xdistill.pipeline.labelling.cluster import connect, label_on
 
@@ -243,16 +245,6 @@ def _run(labelling: "Labelling", outcome: "Outcome", *, at: str | int | None) ->
                 # Files have no rate of their own: the disk has, and its cache.
                 if labelling.teacher.kind != "png":
                     remember(labelling.teacher, frames=outcome.labelled, seconds=seconds)
-
-
-@contextmanager
-def _kept(outcome: "Outcome") -> Iterator[None]:
-    """Say what a stopped run keeps: its finished frames were committed."""
-    try:
-        yield
-    except Stopped as stop:
-        stop.kept = f"{outcome.labelled} frames were labelled and are kept"
-        raise
 
 
 def _plan_text(share: "Plan", part: str | None) -> str:

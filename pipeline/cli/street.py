@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from xdistill.manifests.progress import note, progress
+from xdistill.manifests.stopping import keeping
 from xdistill.pipeline.cli import console
 
 
@@ -38,7 +39,10 @@ def street(out: Path, drives: int, frames: int, size: str, seed: int) -> None:
             note(f"resuming: {drives - len(missing)} of {drives} drives are complete")
         if not compiled.code_folder().is_dir():
             note("compiling the ray-caster, once on this machine: about 20 s")
-        with progress(total=len(missing) * frames, unit="frame") as bar:
+        with (
+            progress(total=len(missing) * frames, unit="frame") as bar,
+            keeping(lambda: "finished drives are kept"),
+        ):
             for number in missing:
                 recording.write_drive(out, settings, number, advance=bar.update)
         click.echo(f"wrote {len(missing)} drives of {frames} frames to {out}")

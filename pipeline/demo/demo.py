@@ -36,7 +36,7 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
             settings.
         ManifestError: The recipe does not exist.
         RecipeError: A recipe key is unknown or has a bad value.
-        KeyboardInterrupt: Stopped; the next call resumes.
+        Stopped: A signal came; the next call resumes.
     """
     check(settings)
     _claim(settings.out)

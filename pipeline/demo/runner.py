@@ -2,20 +2,19 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
 from xdistill.manifests import disk
 from xdistill.manifests.progress import note
+from xdistill.manifests.stopping import deferred
 from xdistill.pipeline.demo.step import DemoError, Stage, Step
 
 DONE = "done"
@@ -121,16 +120,13 @@ def run_stages(stages: Sequence[Stage], folder: Path) -> dict[str, float]:
     Raises:
         DemoError: A command failed (its last lines are shown), or a stage was finished with other
             settings.
-        KeyboardInterrupt: The demo was stopped; its commands have ended.
+        Stopped: A signal came; the commands have ended.
     """
     ledger = Ledger(folder)
     left = [stage for stage in stages if ledger.seconds(stage) is None]
     total = sum(stage.seconds for stage in left)
     interval = 0.1 if sys.stderr.isatty() else QUIET_S
-    with (
-        tqdm(total=round(total), bar_format=BAR, mininterval=interval) as bar,
-        _stop_signals(),
-    ):
+    with tqdm(total=round(total), bar_format=BAR, mininterval=interval) as bar:
         before = 0.0
         for number, stage in enumerate(stages, 1):
             heading = f"[{number}/{len(stages)}] {stage.title}"
@@ -223,7 +219,9 @@ def _started(
     running: list[subprocess.Popen[bytes]] = []
     try:
         for step, log in zip(steps, logs, strict=True):
-            running.append(_start(step, log))
+            # A process that nobody knows of could not be stopped.
+            with deferred():
+                running.append(_start(step, log))
         yield running
     finally:
         _stop(running)
@@ -240,37 +238,26 @@ def _start(step: Step, log: Path) -> "subprocess.Popen[bytes]":
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | threads,
-            # Ctrl-C reaches the demo alone, which passes it on once: a second one would no longer
-            # ask a training to end with a checkpoint.
+            # Ctrl-C reaches the demo alone, which passes it on once: a second one would break the
+            # step of a training off.
             process_group=0,
         )
 
 
 def _stop(running: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Interrupt the processes still running and wait; kill those that do not end."""
-    for process in running:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + STOP_GRACE_S
-    for process in running:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+    """Ask the processes still running to end, and wait; kill those that do not.
+
+    SIGTERM, as a shell hands SIGINT down as ignored to what it runs in the background.
+    """
+    try:
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_GRACE_S
+        for process in running:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+    finally:
+        # Also where a second signal ends the waiting: no command outlives the demo.
+        for process in running:
             process.kill()
             process.wait()
-
-
-@contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Treat SIGTERM and a closed terminal as Ctrl-C, so that no command outlives the demo."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    requests = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(request, interrupt) for request in requests]
-    try:
-        yield
-    finally:
-        for request, handler in zip(requests, before, strict=True):
-            signal.signal(request, handler)

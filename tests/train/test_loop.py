@@ -35,6 +35,7 @@ def test_a_whole_training_writes_its_run_folder(ready: Start, tmp_path: Path) ->
         "loss_photometric",
         "loss_smoothness",
         "loss_d2s",
+        "reprojected",
         "weight_d2s",
         "lr",
     ]
@@ -243,3 +244,24 @@ def test_without_a_checkpoint_the_message_says_so(
     monkeypatch.setattr(loop, "d2s_weight", lambda *values, **named: math.inf)
     with pytest.raises(TrainingError, match="no checkpoint was written yet"):
         train(started.training, started.job)
+
+
+def test_a_standing_camera_is_told_once(
+    ready: Start,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(loop, "WATCHED_STEPS", 3)
+    finish(ready("moving", steps=4))
+    assert "warning" not in capsys.readouterr().err
+    root = tmp_path / "kitti"
+    shutil.copytree(data, root)
+    first, *others = sorted((root / SEQUENCE / "data").iterdir())
+    for file in others:
+        shutil.copyfile(first, file)
+    assert max(line["reprojected"] for line in finish(ready("still", data=root, steps=7))) < 0.1
+    said = capsys.readouterr().err
+    assert said.count("of the pixels carried a gradient in the last 3 steps") == 1
+    assert "frames were written twice" in said and "--split" in said

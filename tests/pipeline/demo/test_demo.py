@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.stopping import Stopped
 from xdistill.pipeline.cli.demo import demo as command
 from xdistill.pipeline.demo import demo
 from xdistill.pipeline.demo.demo import NUMBERS, REPORT, check, paired_recipes, run_demo
@@ -47,11 +49,15 @@ def test_a_recipe_says_its_steps_unless_others_are_given(
 
     def stopped(settings: DemoSettings) -> None:
         seen.append(settings.steps)
-        raise KeyboardInterrupt
+        raise Stopped(signal.SIGINT)
 
     monkeypatch.setattr(demo, "run_demo", stopped)
     result = CliRunner().invoke(command, options.split())
-    assert seen == [steps] and f"--steps {steps} " in result.stderr
+    assert seen == [steps] and result.exit_code == 130
+    assert result.stderr.endswith(
+        "stopped by Ctrl-C: finished stages and checkpoints are kept in demo\n"
+        f"next: {' '.join(['demo', *options.split()])}\n"
+    )
 
 
 def test_a_recipe_of_epochs_needs_steps() -> None:

@@ -158,22 +158,26 @@ def test_commands_run_on_one_thread(tmp_path: Path) -> None:
     assert found.read_text() == "1"
 
 
-def stopped_demo(tmp_path: Path, request: signal.Signals, code: str) -> int:
+def stopped_demo(
+    tmp_path: Path, request: signal.Signals, code: str, *, before: str = "", times: int = 1
+) -> int:
     """Start a demo whose one command writes its number to ``pid`` once it is ready, send the
     request to its process group as a terminal does, and return the command's number.
+
+    ``before`` is run first in the demo; the request is sent ``times`` times.
     """
     program = f"""
-import sys
+import signal
 from pathlib import Path
+from xdistill.manifests.stopping import stops_reported
 from xdistill.pipeline.demo.step import Stage, Step
 from xdistill.pipeline.demo.runner import run_stages
+{before}
 one = Stage(
     name="one", title="One", steps=(Step(words=("python", "-c", {code!r})),), seconds=1
 )
-try:
+with stops_reported("again"):
     run_stages([one], Path({str(tmp_path)!r}))
-except KeyboardInterrupt:
-    sys.exit(130)
 """
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -185,8 +189,10 @@ except KeyboardInterrupt:
     deadline = time.monotonic() + 60
     while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(process.pid, request)
-    assert process.wait(60) == 130
+    for _ in range(times):
+        os.killpg(process.pid, request)
+        time.sleep(0.5 if times > 1 else 0)
+    assert process.wait(60) == 128 + request
     return int(pid.read_text())
 
 
@@ -197,13 +203,36 @@ def test_a_stopped_demo_leaves_no_command_behind(tmp_path: Path, request_: signa
         os.kill(stopped_demo(tmp_path, request_, code), 0)
 
 
+def test_a_demo_in_the_background_stops_its_commands_too(tmp_path: Path) -> None:
+    """A shell hands SIGINT down as ignored to what it runs in the background."""
+    code = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    start = time.monotonic()
+    ignored = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped_demo(tmp_path, signal.SIGTERM, code, before=ignored), 0)
+    assert time.monotonic() - start < 25, "the command was killed, not asked"
+
+
+def test_a_second_ctrl_c_ends_a_command_that_does_not_listen(tmp_path: Path) -> None:
+    code = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open('pid', 'w').write(str(os.getpid()))
+time.sleep(60)
+"""
+    start = time.monotonic()
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped_demo(tmp_path, signal.SIGINT, code, times=2), 0)
+    assert time.monotonic() - start < 25, "the demo waited its time of grace"
+
+
 def test_ctrl_c_reaches_the_demo_alone_and_it_asks_once(tmp_path: Path) -> None:
     # Two requests in quick succession may arrive as one, so that counting them proves nothing:
     # the terminal's must not get there at all.
     code = """
 import os, signal, time
 asked = []
-signal.signal(signal.SIGINT, lambda *_: asked.append(1))
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 open('group', 'w').write(str(os.getpgrp()))
 open('pid', 'w').write(str(os.getpid()))
 while not asked:
