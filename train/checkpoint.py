@@ -21,6 +21,8 @@ from xdistill.train.training import Training, TrainingError
 FILE_NAME = "checkpoint.pt"
 FORMAT = 1
 NETWORKS = ("depth", "pose", "d2s")
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Adam's, by their keys in its state."""
 RANDOM = "note: {part} starts from random weights: {folder} has none for it"
 
 
@@ -39,6 +41,8 @@ def save_checkpoint(run: Path, training: Training) -> Path:
     }
     for name, network in _networks(training.model).items():
         content[name] = network.state_dict()
+    if training.scaler.is_enabled():
+        content["scaler"] = training.scaler.state_dict()
     path = run / FILE_NAME
     # A step whose gradient was infinite shows here before the next loss shows it.
     if lost := next(_not_finite(content), None):
@@ -71,6 +75,8 @@ def load_checkpoint(run: Path, training: Training) -> None:
     for name, network in _networks(training.model).items():
         load_strictly(network, part(content, name, run), where=path)
     _load_optimiser(training.optimiser, part(content, "optimiser", run), path)
+    if training.scaler.is_enabled():
+        _load_scaler(training.scaler, part(content, "scaler", run), path)
     training.step = _step(content, path)
     states = part(content, "random_states", run)
     if training.device.type not in states:
@@ -90,7 +96,7 @@ def _load_optimiser(optimiser: torch.optim.Adam, state: dict[str, Any], path: Pa
         fits = all(
             moments[name].shape == parameter.shape
             for parameter, moments in optimiser.state.items()
-            for name in ("exp_avg", "exp_avg_sq")
+            for name in MOMENTS
         )
         lost = next(_not_finite(state, ("optimiser",)), None)
     except (MemoryError, torch.OutOfMemoryError):
@@ -102,6 +108,17 @@ def _load_optimiser(optimiser: torch.optim.Adam, state: dict[str, Any], path: Pa
         raise _unfit(path, "its optimiser is not of these networks")
     if lost:
         raise _unfit(path, f"{lost} is not finite")
+    for parameter, moments in optimiser.state.items():
+        for name in MOMENTS:
+            # The fused Adam goes through both in the order of memory, whatever their layouts.
+            moments[name] = torch.empty_like(parameter).copy_(moments[name])
+
+
+def _load_scaler(scaler: torch.amp.GradScaler, state: dict[str, Any], path: Path) -> None:
+    try:
+        scaler.load_state_dict(state)
+    except (KeyError, RuntimeError) as error:
+        raise _unfit(path, "its scale of gradients is not one") from error
 
 
 def _step(content: Mapping[str, Any], path: Path) -> int:

@@ -27,6 +27,7 @@ from xdistill.train.data.readers import (
 )
 from xdistill.train.data.triplets import Selection, Triplets, find_triplets
 from xdistill.train.networks.depth import require_networks
+from xdistill.train.precision import require_precision
 from xdistill.train.recipe.file import load_recipe, load_run_recipe, override
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.run import (
@@ -118,6 +119,7 @@ def prepare(
         require_empty(Path(run))
     require_networks(recipe)
     used = choose_device(device)
+    require_precision(recipe, used)
     dataset, found = _training_data(recipe, Path(data), store=Path(store), selection=selection)
     return Job(
         run=Path(run),

@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from statistics import fmean
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from xdistill.manifests.errors import XDistillError
+from xdistill.manifests.memory import MORE_MEMORY, memory_reported
 from xdistill.manifests.progress import note, progress
 from xdistill.manifests.stopping import Stopped, deferred
 from xdistill.pipeline.kitti.images import write_png
@@ -23,6 +24,7 @@ from xdistill.train.divergence import diverged
 from xdistill.train.job import Job
 from xdistill.train.model import Terms
 from xdistill.train.picture import draw
+from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.run import METRICS_FILE, JsonLines
 from xdistill.train.training import (
     Training,
@@ -77,6 +79,7 @@ def train(training: Training, job: Job) -> None:
     )
     training.model.train()
     with (
+        _memory_reported(training.recipe),
         reproducible(training.recipe, device=training.device),
         JsonLines(job.run / METRICS_FILE) as log,
         progress(total=job.stop - training.step, unit="step") as bar,
@@ -103,6 +106,16 @@ def _nothing_to_learn(watched: deque[Line], bar: "tqdm[Any]") -> bool:
     bar.clear()
     note(NOTHING_TO_LEARN.format(share=share, loss=loss, steps=len(watched)))
     return True
+
+
+def _memory_reported(recipe: Recipe) -> AbstractContextManager[None]:
+    """Say which smaller batch to try where memory runs out."""
+    smaller = "a smaller network or image"
+    if recipe.batch_size > 1:
+        smaller = f"--set batch_size={recipe.batch_size // 2} to a new run"
+    size = f"{recipe.width}x{recipe.height}"
+    work = f"a step of {recipe.encoder} on {recipe.batch_size} triplets of {size}"
+    return memory_reported(work, options=(smaller, MORE_MEMORY))
 
 
 @contextmanager
@@ -170,13 +183,14 @@ def optimise(training: Training, batch: Batch, job: Job, *, log: JsonLines) -> L
         if not all(map(math.isfinite, values)) or not _finite(terms.motions, batch.intrinsics):
             raise diverged(step, named, terms, batch=batch, checkpoint=job.run / CHECKPOINT_FILE)
         training.optimiser.zero_grad(set_to_none=True)
-        terms.total.backward()  # type: ignore[no-untyped-call]
+        training.scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
     line = {"step": step, **named, "weight_d2s": weight, "lr": rate}
     with deferred():
         training.updating = True
         for group in training.optimiser.param_groups:
             group["lr"] = rate
-        training.optimiser.step()
+        training.scaler.step(training.optimiser)
+        training.scaler.update()
         training.step = step
         log.write(line)
         training.updating = False

@@ -16,6 +16,7 @@ from xdistill.train.networks.depth import depth_network
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.objective.geometry import invert_pose, pose_matrix
 from xdistill.train.objective.losses import Reduction, Views, d2s_loss, self_supervised, total_loss
+from xdistill.train.precision import autocast
 from xdistill.train.recipe.recipe import Recipe
 
 
@@ -68,8 +69,11 @@ class Model(nn.Module):
             reduction: Over the source frames: the automask's minimum, or their mean.
             generator: Source of the automask's noise.
         """
-        inputs = unit_images(batch.inputs)
-        disparities = self.depth(inputs[0])  # (B, 1, H / 2^s, W / 2^s) at scale s
+        # The layout of the weights: convolutions are faster in it.
+        last = torch.channels_last
+        inputs = [image.contiguous(memory_format=last) for image in unit_images(batch.inputs)]
+        with autocast(self.recipe.precision, batch.inputs.device):
+            disparities = self.depth(inputs[0])  # (B, 1, H / 2^s, W / 2^s) at scale s
         views = self._views(batch, inputs)
         base = self_supervised(
             disparities,
@@ -116,7 +120,8 @@ class Model(nn.Module):
                 raise ValueError("a recipe without pose network needs recorded motions")
             return list(batch.motions.unbind(1))
         target, earlier, later = inputs
-        backward, forward = self.pose(earlier, target)[:, 0], self.pose(target, later)[:, 0]
+        with autocast(self.recipe.precision, target.device):
+            backward, forward = self.pose(earlier, target)[:, 0], self.pose(target, later)[:, 0]
         return [
             invert_pose(pose_matrix(backward[:, :3], backward[:, 3:])),
             pose_matrix(forward[:, :3], forward[:, 3:]),
@@ -142,8 +147,9 @@ class Model(nn.Module):
         read = d2s_input(
             full, recipe.d2s_input, min_depth=recipe.min_depth, max_depth=recipe.max_depth
         )
-        logits: Tensor = self.d2s(read)
-        return logits
+        with autocast(recipe.precision, read.device):
+            logits: Tensor = self.d2s(read)
+        return logits.float()
 
 
 def pose_network(recipe: Recipe) -> PoseNetwork | CostVolumePoseNetwork | None:

@@ -9,6 +9,7 @@ import torch
 from xdistill.manifests.errors import XDistillError
 from xdistill.train.model import Model
 from xdistill.train.objective.losses import Reduction
+from xdistill.train.precision import gradient_scaler
 from xdistill.train.recipe.recipe import Recipe
 
 
@@ -26,6 +27,8 @@ class Training:
     """Depth, pose and D2S networks."""
     optimiser: torch.optim.Adam
     """Adam over all their parameters."""
+    scaler: torch.amp.GradScaler
+    """Of the gradients, in float16."""
     generator: torch.Generator
     """Source of the automask's noise, on the model's device."""
     step: int = 0
@@ -51,11 +54,13 @@ def new_training(recipe: Recipe, *, device: torch.device) -> Training:
         torch.default_generator.manual_seed(recipe.seed)
         # On the CPU, so that every device starts from the same weights.
         model = Model(recipe).to(device)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Training(
         recipe=recipe,
         model=model,
         # Without a rate: every step sets its own.
         optimiser=torch.optim.Adam(model.parameters(), fused=True),
+        scaler=gradient_scaler(recipe.precision, device),
         generator=torch.Generator(device).manual_seed(recipe.seed),
     )
 

@@ -75,6 +75,25 @@ def test_everything_comes_back(training: Training, tmp_path: Path) -> None:
             assert torch.equal(second["state"][number][key], value)
 
 
+def test_the_next_step_is_the_same_from_moments_in_another_layout(
+    training: Training, tmp_path: Path
+) -> None:
+    path = save_checkpoint(tmp_path, training)
+    content = torch.load(path, weights_only=True)
+    for state in content["optimiser"]["state"].values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            state[name] = state[name].contiguous()
+    torch.save(content, path)
+    other = new_training(RECIPE, device=CPU)
+    load_checkpoint(tmp_path, other)
+    for mine, its in zip(training.model.parameters(), other.model.parameters(), strict=True):
+        assert mine.grad is not None
+        its.grad = mine.grad.clone()
+    for made in (training, other):
+        made.optimiser.step()
+    assert same(training.model, other.model)
+
+
 def test_checkpoint_has_tensors_and_plain_values_alone(training: Training, tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, training)
     content = torch.load(path, weights_only=True)
@@ -142,7 +161,8 @@ def test_what_is_not_finite_is_not_saved(
     path = save_checkpoint(tmp_path, training)
     before = path.read_bytes()
     with torch.no_grad():
-        SPOILED[name](training).view(-1)[0] = value
+        spoiled = SPOILED[name](training)
+        spoiled[(0,) * spoiled.dim()] = value
     with pytest.raises(TrainingError, match=f"^{name} is not finite after step 7\n"):
         save_checkpoint(tmp_path, training)
     assert path.read_bytes() == before

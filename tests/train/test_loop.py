@@ -14,6 +14,7 @@ import torch
 from training_runs import RECIPE, STEPS_PER_EPOCH, Start, Started, finish, lines
 from training_tree import DRIVE, FRAMES, SEQUENCE
 
+from xdistill.manifests.memory import MemoryShortError
 from xdistill.manifests.stopping import Stopped, stoppable
 from xdistill.pipeline.kitti.errors import ImageError
 from xdistill.train import loop
@@ -235,6 +236,25 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     assert all(torch.isfinite(p).all() for p in started.training.model.parameters())
     assert ready("run", recipe=often, resumed=True).training.step == 2
     assert len(lines(tmp_path / "run")) == 2
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "remedy"), [(2, "--set batch_size=1 to a new run"), (1, "a smaller network")]
+)
+def test_memory_that_runs_out_in_a_step_is_answered_with_a_smaller_batch(
+    ready: Start, monkeypatch: pytest.MonkeyPatch, batch_size: int, remedy: str
+) -> None:
+    started = ready("run", recipe=replace(RECIPE, batch_size=batch_size))
+
+    def forward(*values: Any, **named: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(started.training.model, "forward", forward)
+    with pytest.raises(MemoryShortError) as caught:
+        train(started.training, started.job)
+    message = str(caught.value)
+    assert f"a step of resnet18 on {batch_size} triplets of 64x64" in message
+    assert remedy in message
 
 
 def test_without_a_checkpoint_the_message_says_so(

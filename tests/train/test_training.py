@@ -20,6 +20,12 @@ def test_building_leaves_the_global_random_state_alone(narrow: None) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_images_and_weights_keep_channels_beside_each_other(narrow: None) -> None:
+    made = new_training(Recipe(name="test", distillation="d2s"), device=torch.device("cpu"))
+    for name, weight in made.model.named_parameters():
+        assert weight.dim() != 4 or weight.is_contiguous(memory_format=torch.channels_last), name
+
+
 def test_deterministic_kernels_are_asked_for_while_training_alone() -> None:
     cpu = torch.device("cpu")
     assert not torch.are_deterministic_algorithms_enabled()

@@ -99,7 +99,7 @@ class CostVolumePoseNetwork(nn.Module):
         x = torch.cat([costs, _positions(costs)], 1)  # (B, 37, H / 2, W / 2)
         for convolution in self.convolutions:
             x = F.relu(convolution(x), inplace=True)
-        raw: Tensor = self.linear(x.flatten(1))
+        raw: Tensor = self.linear(x.flatten(1)).float()
         return (raw * raw.new_tensor(self.scales) + raw.new_tensor(self.start))[:, None]
 
 

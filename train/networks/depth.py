@@ -63,7 +63,8 @@ def recipe_prior(recipe: Recipe) -> RowPrior | None:
 def sigmoid_disparity(
     logits: Float[Tensor, "batch 1 h w"], prior: RowPrior | None
 ) -> Float[Tensor, "batch 1 h w"]:
-    """The sigmoid disparity of a head's logits."""
+    """The sigmoid disparity of a head's logits, in float32: 16 bits would show as steps."""
+    logits = logits.float()
     if prior is not None:
         logits = logits + prior.logits(logits.shape[2], like=logits)
     return torch.sigmoid(logits)

@@ -46,5 +46,5 @@ class PoseNetwork(nn.Module):
         *hidden, last = self.net
         for convolution in hidden:
             x = F.relu(convolution(x), inplace=True)
-        motions: Tensor = OUTPUT_SCALE * last(x).mean((2, 3))  # (B, 12)
+        motions: Tensor = OUTPUT_SCALE * last(x).float().mean((2, 3))  # (B, 12)
         return motions.view(-1, MOTIONS, 6)

@@ -83,7 +83,7 @@ class TimmEncoder(Encoder):
         """
         path = Path(source) if source != "imagenet" else _kept(self.name)
         if path is None:
-            self.features = _fetched(self.name, self.size)
+            self._take(_fetched(self.name, self.size))
             return
         weights = tensors_of(read_weights(path), where=path)
         full = _build(self.name, self.size)
@@ -92,13 +92,18 @@ class TimmEncoder(Encoder):
         # All of the file fits the whole model, so that what is taken of it is known to fit.
         load_strictly(full, weights, where=path)
         with _quiet():
-            self.features = _build(
+            features = _build(
                 self.name,
                 self.size,
                 features_only=True,
                 pretrained=True,
                 pretrained_cfg_overlay={"state_dict": full.state_dict()},
             )
+        self._take(features)
+
+    def _take(self, features: Any) -> None:
+        """Take weights into the parameters that there are: an optimiser may hold them already."""
+        self.features.load_state_dict(features.state_dict())
 
 
 def _build(name: str, size: tuple[int, int], **arguments: Any) -> Any:

@@ -28,7 +28,12 @@ LONGEST_CHAIN = 20
 """Recipes that may inherit from each other."""
 NONE_TEXT = "none"
 """How an optional key is unset with ``--set``."""
-ADDED = {"remark": NONE_TEXT, "decoder": "monodepth2", "pose_encoder_weights": "same"}
+ADDED = {
+    "remark": NONE_TEXT,
+    "decoder": "monodepth2",
+    "pose_encoder_weights": "same",
+    "precision": "float32",
+}
 """Keys that runs of earlier versions lack, with what these versions did."""
 RUN_PREFIX = "run:"
 """Before the name of the recipe whose newest run ``init`` starts from."""

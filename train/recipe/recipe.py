@@ -12,6 +12,7 @@ SMALLEST = 2 * STRIDE
 """Smallest side in pixels: the coarsest feature needs two pixels to reflect its border."""
 
 ResNet = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 LONGEST_NAME = 100
 
@@ -73,6 +74,9 @@ class Recipe:
     """Triplets in one optimiser step (Monodepth2)."""
     epochs: int = 20
     """Passes over the frames (Monodepth2)."""
+    precision: Precision = "float32"
+    """Number format in which the networks calculate: float32, or bfloat16 or float16 where the
+    device has it. Weights and losses are float32 always."""
     schedule_steps: int | None = None
     """Length of the training and of its schedules in optimiser steps, instead of epochs."""
     lr: float = 1e-4

@@ -66,7 +66,10 @@ def test_a_state_dict_of_the_whole_model_is_taken(timm: ModuleType, tmp_path: Pa
     full = timm.create_model(LITE0)
     torch.save(full.state_dict(), tmp_path / "lite0.pth")
     encoder = TimmEncoder(LITE0, size=SIZE)
+    held = list(encoder.parameters())
     encoder.start_from(str(tmp_path / "lite0.pth"))
+    # An optimiser holds the parameters from before.
+    assert all(a is b for a, b in zip(encoder.parameters(), held, strict=True))
     weights = full.state_dict()
     assert all(torch.equal(weights[k], v) for k, v in encoder.features.state_dict().items())
 
