@@ -75,8 +75,8 @@ def _own_teacher(store: Path) -> str:
 def _verify(store: Path) -> "VerifyReport":
     from xdistill.pipeline.store.verify import verify_store
 
-    with progress(total=None, unit="frame") as bar:
-        return verify_store(store, advance=bar.update)
+    with progress(total=None, unit="label map") as bar:
+        return verify_store(store, expect=bar.reset, advance=bar.update)
 
 
 def _repair(path: Path, report: "VerifyReport", *, data: Path, spec: "TeacherSpec") -> int:

@@ -13,7 +13,8 @@ from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
 from xdistill.pipeline.store.errors import CorruptLabelsError
-from xdistill.pipeline.store.format import DOCUMENT, repair_remedy
+from xdistill.pipeline.store.format import DOCUMENT
+from xdistill.pipeline.store.metadata import repair_remedy
 from xdistill.pipeline.store.place import require_place
 
 BYTES_PER_PIXEL = 0.026

@@ -22,11 +22,9 @@ from xdistill.pipeline.store.format import (
     COUNTS_SUFFIX,
     SHARD_FRAMES,
     Description,
-    label_remedy,
-    repair_remedy,
-    store_around,
 )
 from xdistill.pipeline.store.leases import Leases, disk_errors
+from xdistill.pipeline.store.metadata import label_remedy, repair_remedy, store_around
 
 
 class LabelArray:

@@ -25,13 +25,8 @@ from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 from xdistill.grouping.classes import IGNORE_INDEX
 from xdistill.manifests import disk
 from xdistill.pipeline.store.errors import CorruptLabelsError
-from xdistill.pipeline.store.format import (
-    COMMIT_SUFFIX,
-    SHARD_FRAMES,
-    ZSTD_LEVEL,
-    repair_remedy,
-    store_around,
-)
+from xdistill.pipeline.store.format import COMMIT_SUFFIX, SHARD_FRAMES, ZSTD_LEVEL
+from xdistill.pipeline.store.metadata import repair_remedy, store_around
 
 ABSENT = 2**64 - 1
 """Offset and length, in the index, of a frame that the shard lacks."""

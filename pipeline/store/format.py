@@ -10,25 +10,25 @@ All three documents hold the whole description, so that any one of them restores
 
 import hashlib
 import json
-import os
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from xdistill.grouping.classes import IGNORE_INDEX
-from xdistill.manifests import disk
-from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
 
 DOCUMENT = "zarr.json"
 CHECKSUM = "xdistill_sha256"
 """Attribute that holds the checksum; a document without it was written by another program."""
+CONSOLIDATED = "consolidated_metadata"
+"""Key of a group's document that zarr-python adds."""
 FORMAT_VERSION = 1
 """Raised when an older xdistill could not read the store correctly."""
 SHARD_FRAMES = 64
 """Frames in one shard file, the unit of work of one task."""
 ZSTD_LEVEL = 3
+MOST_PIXELS = 1 << 28
+"""In one frame; no image is larger, and no damaged size asks for more memory."""
 COMMIT_SUFFIX = "_commit"
 COUNTS_SUFFIX = "_counts"
 
@@ -51,8 +51,14 @@ class Description:
     """The caller's own: the grouping table, the source's fingerprint."""
 
     def __post_init__(self) -> None:
-        if min(self.length, *self.size) < 1 or not 1 <= self.values <= IGNORE_INDEX:
-            raise ValueError(f"array of {self.length} frames, {self.size}, {self.values} values")
+        numbers = (self.length, *self.size, self.values)
+        # Not isinstance, for which true is a whole number.
+        if not all(type(number) is int for number in numbers) or min(numbers) < 1:
+            raise ValueError(f"{numbers} are not whole numbers from 1 on")
+        if self.size[0] * self.size[1] > MOST_PIXELS or self.values > IGNORE_INDEX:
+            raise ValueError(f"frames of {self.size} with {self.values} values")
+        if type(self.name) is not str or type(self.attributes) is not dict:
+            raise ValueError(f"name {self.name!r}, attributes {self.attributes!r}")
 
     @property
     def shards(self) -> int:
@@ -170,35 +176,60 @@ def _array_document(
     return seal(document)
 
 
-def described(document: Mapping[str, Any], name: str) -> Description | None:
-    """The description in a label array's own document; None where it holds none."""
+def described(document: Mapping[str, Any], folder: Path) -> Description | None:
+    """What an array's or companion's document says of the array; None for any other document.
+
+    Args:
+        document: From ``read_document``.
+        folder: Where it was read, which says whether it must be the array's or a companion's.
+    """
     try:
-        length, *size = document["shape"]
-        attributes = dict(document["attributes"])
-        values = attributes.pop("values")
-        attributes.pop(CHECKSUM, None)
-        height, width = size
-        return Description(
-            name=name, length=length, size=(height, width), values=values, attributes=attributes
-        )
-    except (KeyError, TypeError, ValueError):
+        for suffix, form in COMPANIONS.items():
+            if folder.name.endswith(suffix):
+                found = _described_by_companion(document)
+                own = found.name + suffix == folder.name
+                return found if own and form(found) == seal(document) else None
+        found = _described_by_itself(document, folder.name)
+        return found if label_document(found) == seal(document) else None
+    except (LookupError, TypeError, ValueError):
         return None
 
 
-def described_by_companion(document: Mapping[str, Any]) -> Description | None:
-    """The description in a companion's document; None where it holds none."""
-    try:
-        about = document["attributes"]
-        height, width = about["size"]
-        return Description(
-            name=about["array"],
-            length=document["shape"][0],
-            size=(height, width),
-            values=about["values"],
-            attributes=about["attributes"],
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+def _described_by_itself(document: Mapping[str, Any], name: str) -> Description:
+    length, height, width = document["shape"]
+    own = {k: v for k, v in document["attributes"].items() if k not in (CHECKSUM, "values")}
+    values = document["attributes"]["values"]
+    return Description(
+        name=name, length=length, size=(height, width), values=values, attributes=own
+    )
+
+
+def _described_by_companion(document: Mapping[str, Any]) -> Description:
+    about = document["attributes"]
+    height, width = about["size"]
+    return Description(
+        name=about["array"],
+        length=document["shape"][0],
+        size=(height, width),
+        values=about["values"],
+        attributes=about["attributes"],
+    )
+
+
+COMPANIONS: Mapping[str, Callable[[Description], bytes]] = {
+    COMMIT_SUFFIX: commit_document,
+    COUNTS_SUFFIX: counts_document,
+}
+"""The forms of the documents beside a label array's own, by the ending of their folder's name."""
+
+
+def is_store_group(document: Mapping[str, Any]) -> bool:
+    """Whether a document is that of a group of some label store."""
+    about = document["attributes"]
+    kinds = {"classes": list, "teacher": dict, "fingerprint": str}
+    return document.get("node_type") == "group" and all(
+        isinstance(about.get(key), kind) for key, kind in kinds.items()
+    )
 
 
 def plain(value: Mapping[str, Any]) -> Json:
@@ -210,129 +241,12 @@ def seal(document: Mapping[str, Any]) -> bytes:
     """The canonical bytes of a document, with its checksum among the attributes."""
     attributes = {k: v for k, v in document["attributes"].items() if k != CHECKSUM}
     bare = {**document, "attributes": attributes}
-    digest = hashlib.sha256(_canonical(bare)).hexdigest()
-    return _canonical({**bare, "attributes": {**attributes, CHECKSUM: digest}})
+    digest = hashlib.sha256(canonical(bare)).hexdigest()
+    return canonical({**bare, "attributes": {**attributes, CHECKSUM: digest}})
 
 
-def _canonical(document: Mapping[str, Any]) -> bytes:
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """The one form in which documents are written."""
     # Line breaks by the separator: indent would take json's slow path, 0.4 ms a document.
     text = json.dumps(document, sort_keys=True, separators=(",\n", ": "), allow_nan=False)
     return (text + "\n").encode()
-
-
-def _unseal(data: bytes, where: Path) -> Json:
-    """Parse a document written by ``seal``."""
-    try:
-        document = json.loads(data)
-        version = document["attributes"].get("format_version", 1)
-        intact = seal(document) == data
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        version, intact = 1, False
-    # First, because a newer version may seal its documents in another way.
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise LabelStoreError(
-            f"the label store has format version {version}",
-            expected=f"version {FORMAT_VERSION} at most",
-            where=where,
-            remedy="update xdistill",
-        )
-    if not intact:
-        raise CorruptLabelsError(
-            "the metadata does not match its checksum",
-            expected="the bytes that xdistill wrote",
-            where=where,
-            remedy=repair_remedy(store_around(where)),
-        )
-    return dict(document)
-
-
-def read_document(folder: Path) -> Json:
-    """Read the document of one group or array.
-
-    Raises:
-        CorruptLabelsError: It is missing, unreadable or changed.
-        LabelStoreError: A newer version wrote it.
-    """
-    path = folder / DOCUMENT
-    try:
-        return _unseal(disk.read_bytes(path), path)
-    except LabelStoreError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if folder.is_dir():
-            raise CorruptLabelsError(
-                "the folder has no metadata",
-                expected=f"a file {DOCUMENT}",
-                where=folder,
-                remedy=repair_remedy(store_around(folder)),
-            ) from error
-        raise CorruptLabelsError(
-            "the array or folder does not exist",
-            expected=f"a folder with a file {DOCUMENT}",
-            where=folder,
-            remedy="check the path; xd-pipeline info lists the arrays of a store",
-        ) from error
-    except OSError as error:
-        raise CorruptLabelsError(
-            f"the metadata cannot be read: {error.strerror}",
-            where=path,
-            remedy=repair_remedy(store_around(path)),
-        ) from error
-
-
-def read_description(folder: Path) -> Description:
-    """Read what a label array is from its own document.
-
-    Raises:
-        CorruptLabelsError: It is missing, damaged, or not a label array of this format.
-    """
-    document = read_document(folder)
-    description = described(document, folder.name)
-    if description is None or label_document(description) != seal(document):
-        raise CorruptLabelsError(
-            "the folder holds something other than a label array of this format",
-            expected="(frames, rows, columns) of uint8 as xd-pipeline writes it",
-            where=folder,
-            remedy=repair_remedy(store_around(folder)),
-        )
-    return description
-
-
-def repair_remedy(store: Path) -> str:
-    """What to do about damage in a store: the command that repairs it."""
-    return (
-        f"run xd-pipeline verify --store {shlex.quote(str(store))} --repair "
-        "to find the damage and redo only that"
-    )
-
-
-def label_remedy(store: Path, name: str) -> str:
-    """What to do about frames that lack labels in array ``name``: the command that makes them."""
-    scheme = name.removeprefix("groups_")
-    command = "segment" if scheme == name else f"regroup --scheme {shlex.quote(scheme)}"
-    return f"run xd-pipeline {command} --store {shlex.quote(str(store))}"
-
-
-def store_around(path: Path) -> Path:
-    """The store that a file or folder belongs to: its outermost folder with a sealed document."""
-    folder = path if path.is_dir() else path.parent
-    inside = [outer for outer in (folder, *folder.parents) if is_sealed(outer / DOCUMENT)]
-    return inside[-1] if inside else folder
-
-
-def is_sealed(path: Path) -> bool:
-    """Whether a document is this store's rather than another program's, also if it is damaged."""
-    try:
-        return f'"{CHECKSUM}"'.encode() in disk.read_bytes(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-
-
-def folder_names(folder: Path) -> list[str]:
-    """Names of the finished folders in a folder, sorted; none if it does not exist."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not disk.final_name(e.name))

@@ -22,17 +22,12 @@ from xdistill.pipeline.store.errors import (
     LabelStoreError,
     UncommittedFrameError,
 )
-from xdistill.pipeline.store.format import (
-    COMMIT_SUFFIX,
-    DOCUMENT,
-    SHARD_FRAMES,
-    described,
+from xdistill.pipeline.store.format import COMMIT_SUFFIX, DOCUMENT, SHARD_FRAMES, described
+from xdistill.pipeline.store.metadata import (
     is_sealed,
-    label_document,
     label_remedy,
     read_document,
     repair_remedy,
-    seal,
     store_around,
 )
 from xdistill.pipeline.store.store import LabelStore
@@ -296,7 +291,7 @@ def _open(folder: Path) -> _Frames:
         if is_sealed(folder / DOCUMENT) or not (folder / DOCUMENT).exists():
             raise
         return _Zarr(folder)
-    description = described(document, folder.name)
-    if description is None or label_document(description) != seal(document):
+    description = described(document, folder)
+    if description is None:
         return _Zarr(folder)
     return _Shards(folder, description.length, description.size)

@@ -5,15 +5,17 @@ match their commit lose it, so that ``segment`` and ``regroup`` label them again
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xdistill.manifests import disk
 from xdistill.pipeline.store.errors import CorruptLabelsError
 from xdistill.pipeline.store.format import DOCUMENT
 from xdistill.pipeline.store.leases import Leases, disk_errors
+from xdistill.pipeline.store.metadata import repair_remedy
 from xdistill.pipeline.store.store import LabelStore
-from xdistill.pipeline.store.verify import VerifyReport, has_chunks
+from xdistill.pipeline.store.survey import has_chunks
+from xdistill.pipeline.store.verify import VerifyReport
 from xdistill.pipeline.store.verify_array import Finding
 
 
@@ -30,8 +32,11 @@ def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
         The findings whose metadata is lost.
 
     Raises:
+        CorruptLabelsError: Something stands where a file or folder of the store belongs, or a group
+            is another store's; nothing was changed.
         LabelStoreError: The disk is full or read-only.
     """
+    _refuse_obstacles(path, report)
     findings = [finding for finding in report.findings if finding.kind == "metadata"]
     lost = [finding for finding in findings if finding.document is None]
     if any(finding.path == path for finding in lost):
@@ -46,8 +51,41 @@ def repair_metadata(path: Path, report: VerifyReport) -> tuple[Finding, ...]:
                 if finding.path != path and finding.document is not None:
                     _restore(finding.path, finding.document)
                 elif _was_never_used(finding):
-                    disk.discard(finding.path)
+                    _remove(finding.path)
     return tuple(finding for finding in lost if finding.path.exists())
+
+
+def _refuse_obstacles(path: Path, report: VerifyReport) -> None:
+    """Refuse to repair what would first need something moved that may be the user's."""
+    moves = {f.obstacle: f.reason for f in report.findings if f.obstacle is not None}
+    if moves:
+        raise CorruptLabelsError(
+            f"{len(moves)} files or folders stand where the store's own belong",
+            expected="regular files, in folders",
+            where=next(iter(moves)),
+            remedy=_move_away(path, moves),
+        )
+    foreign = [finding.path for finding in report.findings if finding.kind == "foreign"]
+    if foreign:
+        tops = [folder for folder in foreign if not {*folder.parents} & {*foreign}]
+        raise CorruptLabelsError(
+            f"{len(foreign)} groups belong to another store, whose labels may be another teacher's",
+            expected="groups with the same record as the store",
+            where=tops[0],
+            remedy=_move_away(path, tops),
+        )
+
+
+def _move_away(path: Path, moves: Iterable[Path | None]) -> str:
+    named = " ".join(shlex.quote(str(move)) for move in moves)
+    return f"move {named} to a place outside the store; then {repair_remedy(path)}"
+
+
+def _remove(folder: Path) -> None:
+    """Remove a document, and its folder unless something else is in it."""
+    disk.discard(folder / DOCUMENT)
+    if not any(folder.iterdir()):
+        disk.discard(folder)
 
 
 def _was_never_used(finding: Finding) -> bool:

@@ -18,15 +18,18 @@ from xdistill.pipeline.store.format import (
     FORMAT_VERSION,
     Description,
     documents,
-    folder_names,
     group_document,
-    label_remedy,
+    is_store_group,
     plain,
+)
+from xdistill.pipeline.store.leases import Leases, Locking, disk_errors, sweep
+from xdistill.pipeline.store.metadata import (
+    folder_names,
+    label_remedy,
     read_description,
     read_document,
     repair_remedy,
 )
-from xdistill.pipeline.store.leases import Leases, Locking, disk_errors, sweep
 from xdistill.pipeline.store.place import require_place
 
 
@@ -231,15 +234,18 @@ def _root_attributes(path: Path) -> Mapping[str, Any]:
             + repair_remedy(path),
         )
     try:
-        attributes = read_document(path)["attributes"]
+        document = read_document(path)
+        reason = None if is_store_group(document) else f"the {DOCUMENT} is not that of a store"
     except CorruptLabelsError as error:
+        reason = error.headline
+    if reason is not None:
         raise CorruptLabelsError(
-            f"the folder holds no label store, or a damaged one: {error.headline}",
+            f"the folder holds no label store, or a damaged one: {reason}",
             expected=f"a {DOCUMENT} as xd-pipeline segment writes it",
             where=path.absolute(),
             remedy=f"check --store; if this is a label store, {repair_remedy(path)}",
-        ) from error
-    return dict(attributes)
+        )
+    return dict(document["attributes"])
 
 
 def _other_teacher(
@@ -263,8 +269,8 @@ def _is_complete(folder: Path, wanted: Description) -> bool:
     """Whether nothing must be created or grown; other differences are refused later."""
     if not _is_array(folder / wanted.name):
         return False
-    lengths = (read_document(path)["shape"][0] for path in documents(folder, wanted))
-    return all(length >= wanted.length for length in lengths)
+    found = (read_description(path) for path in documents(folder, wanted))
+    return all(array.length >= wanted.length for array in found)
 
 
 def _create_or_grow(folder: Path, wanted: Description) -> None:
@@ -274,7 +280,7 @@ def _create_or_grow(folder: Path, wanted: Description) -> None:
     for path, document in documents(folder, wanted).items():
         if not path.is_dir():
             disk.create_folder(path, {DOCUMENT: document})
-        elif read_document(path)["shape"][0] < wanted.length:
+        elif read_description(path).length < wanted.length:
             disk.write(path / DOCUMENT, [document])
 
 

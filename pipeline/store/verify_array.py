@@ -1,32 +1,35 @@
 """Verification of one label array with its companions: documents, commits, counts and pixels."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from xdistill.manifests.progress import Advance
 from xdistill.pipeline.store import chunks
-from xdistill.pipeline.store.chunks import ShardError
-from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
+from xdistill.pipeline.store.chunks import COUNTS_NAME, SHARD_NAME, WORDS_NAME, ShardError
+from xdistill.pipeline.store.errors import CorruptLabelsError
 from xdistill.pipeline.store.format import (
     COMMIT_SUFFIX,
     COUNTS_SUFFIX,
     DOCUMENT,
     SHARD_FRAMES,
     Description,
-    Json,
-    described,
-    described_by_companion,
     documents,
-    read_document,
-    seal,
 )
+from xdistill.pipeline.store.witness import hear
 
-Kind = Literal["metadata", "commit", "counts", "frame"]
-"""A zarr.json; a chunk of commit words; a chunk of counts; the labels of a frame."""
+Kind = Literal["metadata", "foreign", "commit", "counts", "frame"]
+"""A zarr.json; a group of another store; a chunk of commit words; one of counts; a frame."""
+CHUNK_NAMES: dict[str, re.Pattern[str]] = {
+    "": SHARD_NAME,
+    COMMIT_SUFFIX: WORDS_NAME,
+    COUNTS_SUFFIX: COUNTS_NAME,
+}
+"""Forms of the chunk files' names, by the ending of the folder's name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,206 +56,210 @@ class Finding:
     """What the zarr.json must be, as the rest of the store determines; None if that is lost."""
 
     def __str__(self) -> str:
-        what = {"metadata": "metadata", "commit": "commit record", "counts": "counts"}
-        named = what.get(self.kind) or f"frame {self.frames[0]} of {self.sequence} {self.array}"
+        what = {"foreign": "group", "commit": "commit record"}.get(self.kind, self.kind)
+        if self.kind == "frame":
+            what = f"frame {self.frames[0]} of {self.sequence} {self.array}"
         lost = " (cannot be restored)" if self.kind == "metadata" and not self.document else ""
-        return f"{self.path}: {named}: {self.reason}{lost}"
+        return f"{self.path}: {what}: {self.reason}{lost}"
+
+    @property
+    def obstacle(self) -> Path | None:
+        """What stands where this file or folder belongs, and must be moved away before repair."""
+        file = self.path / DOCUMENT if self.kind in ("metadata", "foreign") else self.path
+        wrong_file = os.path.lexists(file) and not file.is_file()
+        wrong_folder = os.path.lexists(file.parent) and not file.parent.is_dir()
+        return file.parent if wrong_folder else file if wrong_file else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Checked:
-    """What was found in one array."""
+class ArrayCheck:
+    """One array, its documents checked already; ``shard`` checks the rest."""
 
-    frames: int
-    """Committed frames that were read."""
-    findings: tuple[Finding, ...]
-    """What is damaged."""
+    sequence: Path
+    """Folder of the sequence."""
+    shown: str
+    """The sequence as findings name it."""
+    name: str
+    """Name of the label array."""
+    array: Description | None
+    """What it is; None if that is lost."""
+    metadata: tuple[Finding, ...]
+    """What is wrong with its documents."""
+    shards: tuple[int, ...]
+    """Numbers of the shards to check, ascending; none where it is unknown what the array is."""
+    by_shard: Mapping[int, Sequence[int]]
+    """Numbers of the committed frames of every shard whose record can be read."""
     strays: tuple[Path, ...]
-    """Files in its folders that do not belong there."""
+    """What lies in its folders and is not of a store."""
+
+    @property
+    def committed(self) -> list[int]:
+        """Numbers of the committed frames."""
+        return [frame for frames in self.by_shard.values() for frame in frames]
+
+    def shard(self, number: int) -> tuple[Finding, ...]:
+        """Check the commits of a shard, then the pixels and counts of what is committed."""
+        return tuple(_Shard(check=self, array=_known(self.array), number=number).findings())
+
+    def folder(self, suffix: str = "") -> Path:
+        """The array's folder, or a companion's."""
+        return self.sequence / (self.name + suffix)
+
+    def finding(self, kind: Kind, path: Path, reason: str, **more: Any) -> Finding:
+        """A finding of this array."""
+        return Finding(
+            kind=kind, path=path, reason=reason, sequence=self.shown, array=self.name, **more
+        )
 
 
-def verify_array(root: Path, sequence: Path, name: str, *, advance: Advance) -> Checked:
-    """Check one array of a sequence.
+def _known(array: Description | None) -> Description:
+    if array is None:
+        raise ValueError("an array that nothing describes has no shards to check")
+    return array
+
+
+def check_array(root: Path, sequence: Path, name: str) -> ArrayCheck:
+    """Check the documents of one array, and see what there is to check.
 
     Args:
         root: Folder of the store.
         sequence: Folder of the sequence.
         name: Name of the label array.
-        advance: Called with the number of frames just read.
     """
-    shown = sequence.relative_to(root).as_posix()
-    # Read before the documents: an array grows before frames beyond its end are committed.
-    needed = _needed(sequence, name)
-    intact, reasons = _documents(sequence, name)
-    array = _describe(intact, sequence, name)
-    if array is None:
-        lost = (
-            Finding(kind="metadata", path=path, reason=reason, sequence=shown, array=name)
-            for path, reason in reasons.items()
-            if path.is_dir()
-        )
-        return Checked(frames=0, findings=tuple(lost), strays=())
-    check = _Check(sequence=sequence, shown=shown, array=array, advance=advance)
-    findings = [*check.metadata(intact, reasons, needed=needed)]
-    for number in _shards(sequence, name):
-        findings += check.shard(number)
-    return Checked(frames=check.frames, findings=tuple(findings), strays=tuple(check.strays()))
+    # Listed and read before the documents: an array grows before frames beyond its end appear.
+    names = {suffix: _names(sequence / (name + suffix)) for suffix in CHUNK_NAMES}
+    found = sorted({number for suffix in names for number in _numbers(names, suffix)})
+    committed = {number: _committed(sequence / name, number) for number in found}
+    lengths = (_needed(sequence / name, number, frames) for number, frames in committed.items())
+    needed = max(lengths, default=0)
+    testimony = hear(sequence, name, shards=found, needed=needed)
+    array = testimony.array
+    shards = tuple(number for number in found if array is not None and number < array.shards)
+    known = shards if array is not None else found
+    check = ArrayCheck(
+        sequence=sequence,
+        shown=sequence.relative_to(root).as_posix(),
+        name=name,
+        array=array,
+        metadata=(),
+        shards=shards,
+        by_shard={number: committed[number] or () for number in shards},
+        strays=tuple(_strays(sequence / name, names, known=set(known))),
+    )
+    return replace(check, metadata=tuple(_metadata(check, testimony.reasons)))
 
 
-def _documents(sequence: Path, name: str) -> tuple[dict[Path, Json], dict[Path, str]]:
-    """The readable documents of the three folders, and why the others cannot be read."""
-    intact: dict[Path, Json] = {}
-    reasons: dict[Path, str] = {}
-    # Companions grow first: whatever a writer does meanwhile, they are as long as the array was.
-    for suffix in ("", COMMIT_SUFFIX, COUNTS_SUFFIX):
-        folder = sequence / (name + suffix)
-        try:
-            intact[folder] = read_document(folder)
-        except LabelStoreError as error:
-            reasons[folder] = error.headline
-    return intact, reasons
+def _metadata(check: ArrayCheck, reasons: Mapping[Path, str]) -> Iterator[Finding]:
+    right = documents(check.sequence, check.array) if check.array is not None else {}
+    for folder, reason in reasons.items():
+        # Where nothing describes the array, what does not exist is no loss of its own.
+        if folder in right or os.path.lexists(folder):
+            finding = check.finding("metadata", folder, reason, document=right.get(folder))
+            yield replace(finding, document=None) if finding.obstacle else finding
 
 
-def _describe(intact: dict[Path, Json], sequence: Path, name: str) -> Description | None:
-    """What the array is, from its own document or a companion's."""
-    own = intact.get(sequence / name)
-    found = [described(own, name)] if own else []
-    for suffix in (COMMIT_SUFFIX, COUNTS_SUFFIX):
-        companion = intact.get(sequence / (name + suffix))
-        found += [described_by_companion(companion)] if companion else []
-    return next((array for array in found if array is not None), None)
+def _names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
 
 
-def _needed(sequence: Path, name: str) -> int:
-    """Number of frames up to the last committed one."""
-    needed = 0
-    for number in _shards(sequence, name):
-        try:
-            done = chunks.is_done(chunks.read_words(sequence / (name + COMMIT_SUFFIX), number))
-        except CorruptLabelsError:
-            continue
-        if done.any():
-            needed = max(needed, number * SHARD_FRAMES + int(done.nonzero()[0][-1]) + 1)
-    return needed
+def _numbers(names: dict[str, list[str]], suffix: str) -> set[int]:
+    found = (CHUNK_NAMES[suffix].fullmatch(name) for name in names[suffix])
+    return {int(match[1]) for match in found if match}
 
 
-def _shards(sequence: Path, name: str) -> list[int]:
-    """Numbers of the shards that have any file."""
-    numbers = set()
-    for suffix, tail in (("", ".0.0"), (COMMIT_SUFFIX, ""), (COUNTS_SUFFIX, ".0")):
-        folder = sequence / (name + suffix)
-        for path in folder.glob("c.*") if folder.is_dir() else ():
-            number = path.name.removeprefix("c.").removesuffix(tail)
-            if number.isdecimal():
-                numbers.add(int(number))
-    return sorted(numbers)
+def _committed(folder: Path, number: int) -> list[int] | None:
+    """Committed frames of a shard; None where its record cannot be read."""
+    try:
+        words = chunks.read_words(folder.with_name(folder.name + COMMIT_SUFFIX), number)
+    except CorruptLabelsError:
+        return None
+    return [number * SHARD_FRAMES + slot for slot in chunks.is_done(words).nonzero()[0].tolist()]
 
 
-@dataclass(kw_only=True, slots=True)
-class _Check:
-    """One pass over the shards of an array."""
+def _needed(folder: Path, number: int, committed: list[int] | None) -> int:
+    """Length that an array must have for a shard; for what it holds if its record is damaged."""
+    record = chunks.chunk_path(folder.with_name(folder.name + COMMIT_SUFFIX), number)
+    if committed is None and os.path.lexists(record):
+        committed = [number * SHARD_FRAMES + slot for slot in _stored(folder, number)]
+    return max(committed or [-1]) + 1
 
-    sequence: Path
-    shown: str
+
+def _stored(folder: Path, number: int) -> list[int]:
+    """Slots of a shard file that hold a frame; none if it cannot be read."""
+    try:
+        return sorted(chunks.read_chunks(chunks.shard_path(folder, number)))
+    except ShardError:
+        return []
+
+
+def _strays(folder: Path, names: dict[str, list[str]], *, known: set[int]) -> Iterator[Path]:
+    """What is neither metadata nor a chunk of a known shard."""
+    for suffix, found in names.items():
+        for name in found:
+            match = CHUNK_NAMES[suffix].fullmatch(name)
+            if name != DOCUMENT and not (match and int(match[1]) in known):
+                yield folder.with_name(folder.name + suffix) / name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shard:
+    """The check of one shard."""
+
+    check: ArrayCheck
     array: Description
-    advance: Advance
-    frames: int = 0
+    number: int
 
-    def metadata(
-        self, intact: dict[Path, Json], reasons: dict[Path, str], *, needed: int
-    ) -> Iterator[Finding]:
-        """Documents that are unreadable, disagree, or are too short for what is committed."""
-        length = max(self.array.length, needed)
-        for folder, document in documents(self.sequence, self.array).items():
-            reason = reasons.get(folder)
-            found = length if reason else int(intact[folder]["shape"][0])
-            if reason is None:
-                # Companions may be longer: they grow first.
-                same = documents(self.sequence, replace(self.array, length=found))[folder]
-                if seal(intact[folder]) != same:
-                    reason = "disagrees with the other metadata of the array"
-                elif found < length:
-                    reason = f"covers {found} frames, but {length} are committed"
-            if reason is not None:
-                grown = replace(self.array, length=max(found, length))
-                document = documents(self.sequence, grown)[folder]
-                yield self._finding("metadata", folder, reason, document=document)
-
-    def strays(self) -> Iterator[Path]:
-        """Files that are neither metadata nor chunks."""
-        known = {DOCUMENT}
-        for number in _shards(self.sequence, self.array.name):
-            known |= {f"c.{number}.0.0", f"c.{number}", f"c.{number}.0"}
-        for suffix in ("", COMMIT_SUFFIX, COUNTS_SUFFIX):
-            folder = self._folder(suffix)
-            entries = folder.iterdir() if folder.is_dir() else ()
-            yield from (entry for entry in entries if entry.name not in known)
-
-    def shard(self, number: int) -> Iterator[Finding]:
-        """Check the commits, then the pixels and counts of what is committed."""
-        path = chunks.chunk_path(self._folder(COMMIT_SUFFIX), number)
+    def findings(self) -> Iterator[Finding]:
+        path = chunks.chunk_path(self.check.folder(COMMIT_SUFFIX), self.number)
         try:
-            words = chunks.read_words(path.parent, number)
+            words = chunks.read_words(path.parent, self.number)
             # The record is written before the shard: a shard without one has lost it.
             reason = None if path.exists() else "missing"
         except CorruptLabelsError as error:
             reason = error.headline
         if reason is not None:
-            stored = self._stored(number)
-            yield self._finding(
-                "commit",
-                path,
-                reason,
-                shard=number,
-                frames=stored or self._all(number),
-                guessed=not stored,
-            )
-            yield from self._counts(number, {}, needed=False)
+            yield self._lost_record(path, reason)
+            yield from self._counts({}, needed=False)
             return
-        done = chunks.is_done(words).nonzero()[0].tolist()
         counts: dict[int, chunks.Counts] = {}
-        for slot in done:
-            found = self._frame(number, slot, words[slot])
+        for slot in chunks.is_done(words).nonzero()[0].tolist():
+            found = self._frame(slot, words[slot])
             if isinstance(found, Finding):
                 yield found
             else:
                 counts[slot] = found
-        self.frames += len(done)
-        self.advance(len(done))
-        yield from self._counts(number, counts, needed=bool(words.any()))
+        yield from self._counts(counts, needed=bool(words.any()))
 
-    def _stored(self, number: int) -> tuple[int, ...]:
-        """Frames that a shard file holds; none if it cannot be read."""
-        try:
-            slots = chunks.read_chunks(self._shard_path(number))
-        except ShardError:
-            return ()
-        return tuple(number * SHARD_FRAMES + slot for slot in slots)
+    def _lost_record(self, path: Path, reason: str) -> Finding:
+        """Without its record it is unknown which frames of the shard were committed."""
+        first = self.number * SHARD_FRAMES
+        stored = [first + slot for slot in _stored(self.check.folder(), self.number)]
+        every = range(first, min(first + SHARD_FRAMES, self.array.length))
+        return self.check.finding(
+            "commit",
+            path,
+            reason,
+            shard=self.number,
+            frames=tuple(stored or every),
+            guessed=not stored,
+        )
 
-    def _all(self, number: int) -> tuple[int, ...]:
-        """Every frame number of a shard."""
-        first = number * SHARD_FRAMES
-        return tuple(range(first, min(first + SHARD_FRAMES, max(self.array.length, first + 1))))
-
-    def _frame(self, number: int, slot: int, word: np.uint64) -> Finding | chunks.Counts:
+    def _frame(self, slot: int, word: np.uint64) -> Finding | chunks.Counts:
         """The counts of an intact frame, or what is wrong with it."""
-        path = self._shard_path(number)
+        path = chunks.shard_path(self.check.folder(), self.number)
         try:
             labels = chunks.read_frame(path, slot, self.array.size)
             if not chunks.matches(labels, word):
                 raise ShardError("not the pixels that were committed")
             return chunks.histogram(labels, values=self.array.values)
         except ValueError as error:
-            frame = number * SHARD_FRAMES + slot
-            reason = str(error)
-            return self._finding("frame", path, reason, shard=number, frames=(frame,))
+            frames = (self.number * SHARD_FRAMES + slot,)
+            return self.check.finding("frame", path, str(error), shard=self.number, frames=frames)
 
-    def _counts(
-        self, number: int, expected: dict[int, chunks.Counts], *, needed: bool
-    ) -> Iterator[Finding]:
-        path = chunks.counts_path(self._folder(COUNTS_SUFFIX), number)
+    def _counts(self, expected: dict[int, chunks.Counts], *, needed: bool) -> Iterator[Finding]:
+        path = chunks.counts_path(self.check.folder(COUNTS_SUFFIX), self.number)
         try:
-            counts = chunks.read_counts(path.parent, number, values=self.array.values)
+            counts = chunks.read_counts(path.parent, self.number, values=self.array.values)
             wrong = [slot for slot, row in expected.items() if (counts[slot] != row).any()]
             reason = f"differ from the pixels of {len(wrong)} frames" if wrong else None
             if needed and not path.exists():
@@ -260,15 +267,4 @@ class _Check:
         except CorruptLabelsError as error:
             reason = error.headline
         if reason is not None:
-            yield self._finding("counts", path, reason, shard=number)
-
-    def _finding(self, kind: Any, path: Path, reason: str, **more: Any) -> Finding:
-        return Finding(
-            kind=kind, path=path, reason=reason, sequence=self.shown, array=self.array.name, **more
-        )
-
-    def _folder(self, suffix: str) -> Path:
-        return self.sequence / (self.array.name + suffix)
-
-    def _shard_path(self, number: int) -> Path:
-        return chunks.shard_path(self.sequence / self.array.name, number)
+            yield self.check.finding("counts", path, reason, shard=self.number)

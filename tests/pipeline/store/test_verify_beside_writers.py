@@ -9,7 +9,7 @@ import pytest
 from label_stores import SEQUENCE, frame, new_array, new_store
 
 from xdistill.manifests import disk
-from xdistill.pipeline.store import LabelStore, chunks, verify_array
+from xdistill.pipeline.store import LabelStore, chunks, witness
 from xdistill.pipeline.store.repair import repair_metadata
 from xdistill.pipeline.store.verify import verify_store
 
@@ -37,7 +37,7 @@ def test_a_writer_that_grows_an_array_is_no_damage(
         array = new_array(new_store(store.path), length=length)
         array.write_shard((length - 1) // 64, {length - 1: frame(length)})
 
-    for module, name in ((verify_array, "read_document"), (chunks, "read_words")):
+    for module, name in ((witness, "read_document"), (chunks, "read_words")):
         real = getattr(module, name)
 
         def growing(*arguments: Any, real: Callable[..., Any] = real) -> Any:
