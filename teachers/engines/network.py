@@ -35,6 +35,9 @@ class Prepared:
     """Resized, normalised and, if the network needs it, padded."""
     padding: tuple[int, ...]
     """Pixels to cut off the logits again: left, right, top, bottom."""
+    patches: tuple[tuple[int, int, int], ...] = ()
+    """Of each input, where frames are cut along their longer side: its frame, first and last pixel.
+    """
 
 
 @contextmanager
@@ -60,6 +63,12 @@ class Network(ABC):
     @abstractmethod
     def logits(self, inputs: Float[Tensor, "batch 3 height width"]) -> Logits:
         """Logits of the network's classes, at any resolution that shows the whole frame."""
+
+    def joined(
+        self, logits: Logits, patches: Sequence[tuple[int, int, int]], *, size: tuple[int, int]
+    ) -> Logits:
+        """Logits of whole frames of ``size`` (height, width), from those of their patches."""
+        raise NotImplementedError
 
     def probabilities(self, logits: Logits) -> Logits:
         """Probabilities that sum to 1 over the classes."""
@@ -154,7 +163,12 @@ class NetworkTeacher:
         """Frames of one size as one batch."""
         frames = [self._network.prepare(image, scale) for image in images]
         inputs = torch.cat([frame.inputs for frame in frames])
-        return Prepared(inputs=inputs, padding=frames[0].padding)
+        patches = tuple(
+            (number, start, end)
+            for number, frame in enumerate(frames)
+            for _, start, end in frame.patches
+        )
+        return Prepared(inputs=inputs, padding=frames[0].padding, patches=patches)
 
     @property
     def _averages(self) -> bool:
@@ -176,19 +190,21 @@ class NetworkTeacher:
     def _views(self, prepared: Sequence[Prepared], *, size: tuple[int, int]) -> Iterator[Logits]:
         for view in prepared:
             logits = self._network.logits(view.inputs)
-            yield self._resized(logits, padding=view.padding, size=size)
+            yield self._resized(logits, view, size=size)
             if self._settings.flip:
                 mirrored = self._network.logits(view.inputs.flip(3)).flip(3)
-                yield self._resized(mirrored, padding=view.padding, size=size)
+                yield self._resized(mirrored, view, size=size)
 
     def _resized(
         self,
         logits: Float[Tensor, "batch classes rows columns"],
+        view: Prepared,
         *,
-        padding: tuple[int, ...],
         size: tuple[int, int],
-    ) -> Float[Tensor, "batch classes {size[0]} {size[1]}"]:
-        left, right, top, bottom = padding
+    ) -> Float[Tensor, "frames classes {size[0]} {size[1]}"]:
+        if view.patches:
+            logits = self._network.joined(logits, view.patches, size=size)
+        left, right, top, bottom = view.padding
         logits = logits[:, :, top : logits.shape[2] - bottom, left : logits.shape[3] - right]
         return interpolate(
             logits, size=size, mode="bilinear", align_corners=self._network.align_corners

@@ -1,8 +1,9 @@
 """A transformers model with its image processor, and its classes as train ids."""
 
 import hashlib
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -81,6 +82,9 @@ class Scores(nn.Module):
         self.model = model
         self.processor = processor
         self.masks = masks
+        rule = inspect.signature(processor.post_process_semantic_segmentation).parameters
+        # EoMT's processor has no scores without them.
+        self.wants_sizes = rule["target_sizes"].default is inspect.Parameter.empty
         self.register_buffer("task", task, persistent=False)
 
     def forward(
@@ -91,8 +95,11 @@ class Scores(nn.Module):
         if self.task is not None:
             extra["task_inputs"] = self.task.expand(inputs.shape[0], -1)
         outputs = self.model(pixel_values=inputs, **extra)
+        sizes = {}
+        if self.wants_sizes:
+            sizes["target_sizes"] = [tuple(inputs.shape[2:])] * inputs.shape[0]
         maps = self.processor.post_process_semantic_segmentation(
-            outputs, return_segmentation_scores=True
+            outputs, return_segmentation_scores=True, **sizes
         )
         return torch.stack([one.segmentation_scores for one in maps])
 
@@ -109,6 +116,14 @@ class HfNetwork(Network):
         self._classes = classes
         self._engine = engine
         self._input_size = settings.input_size or CONFIG
+        self._fixed = bool(getattr(scores.processor, "do_split_image", False))
+        if self._fixed and (self._input_size != CONFIG or settings.scales not in (None, (1.0,))):
+            raise TeacherError(
+                f"{type(scores.model).__name__} takes patches of one size",
+                expected="its image processor's own size, at one scale",
+                where="--input-size and --scales",
+                remedy="leave them out",
+            )
         self.train_ids = classes.train_ids
 
     def record(self) -> Record:
@@ -135,9 +150,26 @@ class HfNetwork(Network):
         """Resize and normalise one RGB frame (height, width, 3) by the image processor."""
         size = self._size(image)
         if scale != 1.0:
-            height, width = size or tuple(self._process(image, None).shape[2:])
+            height, width = size or tuple(self._process(image, None)["pixel_values"].shape[2:])
             size = max(1, round(height * scale)), max(1, round(width * scale))
-        return Prepared(inputs=self._process(image, size), padding=(0, 0, 0, 0))
+        answer = self._process(image, size)
+        places = answer.get("patch_offsets") or ()
+        patches = tuple((int(frame), int(start), int(end)) for frame, start, end in places)
+        inputs = answer["pixel_values"].to(next(self._scores.model.parameters()).device)
+        return Prepared(inputs=inputs, padding=(0, 0, 0, 0), patches=patches)
+
+    def joined(
+        self,
+        logits: Float[Tensor, "batch classes rows columns"],
+        patches: Sequence[tuple[int, int, int]],
+        *,
+        size: tuple[int, int],
+    ) -> Float[Tensor, "frames classes {size[0]} {size[1]}"]:
+        """Scores of whole frames: where patches overlap, their mean."""
+        processor, frames = self._scores.processor, 1 + patches[-1][0]
+        return torch.stack(
+            processor.merge_image_patches(logits, patches, [size] * frames, processor.size)
+        )
 
     def _size(self, image: NDArray[np.uint8]) -> tuple[int, int] | None:
         """Height and width to resize to; None leaves it to the image processor."""
@@ -150,13 +182,12 @@ class HfNetwork(Network):
         factor = wanted / max(height, width)
         return max(1, round(height * factor)), max(1, round(width * factor))
 
-    def _process(self, image: NDArray[np.uint8], size: tuple[int, int] | None) -> Tensor:
+    def _process(self, image: NDArray[np.uint8], size: tuple[int, int] | None) -> Mapping[str, Any]:
         chosen = {} if size is None else {"size": {"height": size[0], "width": size[1]}}
-        answer = self._scores.processor(
+        answer: Mapping[str, Any] = self._scores.processor(
             images=image, return_tensors="pt", input_data_format="channels_last", **chosen
         )
-        inputs: Tensor = answer["pixel_values"]
-        return inputs.to(next(self._scores.model.parameters()).device)
+        return answer
 
     def logits(
         self, inputs: Float[Tensor, "batch 3 height width"]

@@ -135,6 +135,29 @@ def oneformer(folder: Path) -> Path:
     return folder
 
 
+def eomt(folder: Path, *, size: int = 64) -> Path:
+    """Encoder-only mask transformer; its processor cuts a resized frame into squares."""
+    from transformers.models.eomt.image_processing_pil_eomt import EomtImageProcessorPil
+
+    config = transformers.EomtConfig(
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_blocks=1,
+        image_size=size,
+        patch_size=16,
+        num_queries=12,
+        num_register_tokens=1,
+        id2label=dict(enumerate(NAMES)),
+    )
+    balanced(transformers.EomtForUniversalSegmentation(config)).save_pretrained(folder)
+    processor = EomtImageProcessorPil(
+        size={"shortest_edge": size, "longest_edge": None}, do_split_image=True
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def frame(rng: np.random.Generator) -> NDArray[np.uint8]:
     """A patchwork of colours, 124x37."""
@@ -154,7 +177,8 @@ def theirs(folder: Path, frame: NDArray[np.uint8]) -> tuple[NDArray[np.int64], T
         processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
         inputs = processor(images=frame, return_tensors="pt")
     with torch.no_grad():
-        given = {key: inputs[key] for key in ("pixel_values", "task_inputs") if key in inputs}
+        names = ("pixel_values", "task_inputs", "patch_offsets")
+        given = {key: inputs[key] for key in names if key in inputs}
         outputs = model.eval()(**given)
     (answer,) = processor.post_process_semantic_segmentation(
         outputs, target_sizes=[frame.shape[:2]], return_segmentation_scores=True
@@ -163,7 +187,7 @@ def theirs(folder: Path, frame: NDArray[np.uint8]) -> tuple[NDArray[np.int64], T
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [segformer, mask2former, oneformer])
+@pytest.mark.parametrize("make", [segformer, mask2former, oneformer, eomt])
 def test_labels_equal_transformers_own(
     make: Any, tmp_path: Path, frame: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,15 +196,56 @@ def test_labels_equal_transformers_own(
     assert "ignored, without a train id: unlabeled, chair" in capsys.readouterr().err
     raw, scores = theirs(folder, frame)
     with torch.inference_mode():
-        found = teacher._network.logits(teacher._network.prepare(frame, 1.0).inputs)
-        size = frame.shape[:2]
-        assert torch.equal(teacher._resized(found, padding=(0,) * 4, size=size)[0], scores)
+        view = teacher._network.prepare(frame, 1.0)
+        assert len(view.inputs) == (4 if make is eomt else 1)
+        found = teacher._network.logits(view.inputs)
+        assert torch.equal(teacher._resized(found, view, size=frame.shape[:2])[0], scores)
     assert scores.std(dim=(1, 2)).min() > 0 and (make is not segformer or len(np.unique(raw)) >= 3)
     labels = teacher.label([frame, frame], ["a", "b"])
     assert np.array_equal(labels.classes[1], np.array(TRAIN_IDS, np.uint8)[raw])
     shares = scores.softmax(0) if make is segformer else scores / scores.sum(0)
     expected = (16 * shares.amax(0)).floor().clamp(max=15)
     assert np.array_equal(labels.confidence[1], expected)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (124, 37, 3), (37, 124, 3), (65, 128, 3)])
+def test_patches_cover_frames_of_any_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    teacher: Any = load_teacher(f"hf:{eomt(tmp_path / 'model')}")
+    image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    raw, _ = theirs(tmp_path / "model", image)
+    expected = np.array(TRAIN_IDS, np.uint8)[raw]
+    alone = teacher.label([image], ["a"]).classes
+    assert np.array_equal(alone[0], expected)
+    with torch.inference_mode():
+        view = teacher._prepared([image, image[::-1].copy(), image], 1.0)
+        best = teacher._pass([view], size=image.shape[:2])[0]
+    assert (teacher._table[best[[0, 2]]] == expected).mean() > 0.999
+
+
+def test_a_mirrored_frame_of_patches_is_mirrored_patch_by_patch(
+    tmp_path: Path, frame: NDArray[np.uint8]
+) -> None:
+    folder = eomt(tmp_path / "model")
+    plain: Any = load_teacher(f"hf:{folder}")
+    both: Any = load_teacher(f"hf:{folder}", settings=TeacherSettings(flip=True))
+    # An even overlap, so that the patches of the mirrored frame are the mirrored patches.
+    wide = np.ascontiguousarray(frame[:32, :80])
+    scores = []
+    with torch.inference_mode():
+        for image in (wide, wide[:, ::-1].copy()):
+            view = plain._network.prepare(image, 1.0)
+            logits = plain._network.logits(view.inputs)
+            scores.append(plain._resized(logits, view, size=image.shape[:2]))
+        shares = [plain._network.probabilities(one) for one in scores]
+        expected = (shares[0] + shares[1].flip(3)) / 2
+        found = both._scores([both._network.prepare(wide, 1.0)], size=wide.shape[:2])
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"input_size": "64"}, {"scales": (1.0, 2.0)}])
+def test_the_size_of_patches_is_the_models(tmp_path: Path, settings: Any) -> None:
+    with pytest.raises(TeacherError, match="takes patches of one size"):
+        load_teacher(f"hf:{eomt(tmp_path / 'model')}", settings=TeacherSettings(**settings))
 
 
 @pytest.mark.slow
