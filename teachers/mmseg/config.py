@@ -7,21 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from xdistill.manifests.disk import as_path
+from xdistill.teachers.mmseg.faults import sign_of_version_0, told, unusable
 from xdistill.teachers.mmseg.packages import require_mmseg
 from xdistill.teachers.protocol import CONFIG, NATIVE, TeacherError, parse_size
 
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    NameError,
-    TypeError,
-    ImportError,
-)
-"""What mmengine raises for files that are not configs, from one mistake to the next."""
 PACKAGED = Path(__file__).parents[1] / "weights"
 """Configs and weights that come with this package."""
 
@@ -36,8 +25,7 @@ def find_config(name: str) -> Path:
     for path in (own, PACKAGED / name):
         if path.is_file():
             return path
-    folder = require_mmseg() / ".mim" / "configs"
-    shipped = {path.stem: path for path in folder.rglob("*.py")}
+    shipped = _shipped()
     stem = own.name.removesuffix(".py")
     if stem in shipped and own.name == name:
         return shipped[stem]
@@ -45,9 +33,18 @@ def find_config(name: str) -> Path:
     raise TeacherError(
         f"the config {name!r} does not exist",
         expected="the path of a config, or the file name of one that mmsegmentation ships",
-        where=folder,
+        where=_shipped_folder(),
         remedy=f"did you mean {' or '.join(similar)}?" if similar else "check the spelling",
     )
+
+
+def _shipped_folder() -> Path:
+    return require_mmseg() / ".mim" / "configs"
+
+
+def _shipped() -> dict[str, Path]:
+    """The configs that mmsegmentation ships, by name without ``.py``."""
+    return {path.stem: path for path in _shipped_folder().rglob("*.py")}
 
 
 def load_config(name: str) -> Any:
@@ -60,22 +57,24 @@ def load_config(name: str) -> Any:
     require_mmseg()
     from mmengine import Config, ConfigDict
 
-    try:
+    with told(path):
         config = Config.fromfile(path)
-    except UNREADABLE as error:
-        raise _unusable(path, f"{type(error).__name__}: {error}") from error
+        sign = sign_of_version_0(config)
+    if sign is not None:
+        raise _of_version_0(sign, path)
     if not isinstance(config.get("model"), ConfigDict) or "test_pipeline" not in config:
-        raise _unusable(path, "the config has no model or no test_pipeline")
+        raise unusable("the config has no model or no test_pipeline", path)
     _drop_training(config.model)
     return config
 
 
-def _unusable(path: Path, found: str) -> TeacherError:
-    return TeacherError(
-        found,
-        expected="an mmsegmentation config with model and test_pipeline",
-        where=path,
-        remedy="give the config that the checkpoint was trained with",
+def _of_version_0(sign: str, path: Path) -> TeacherError:
+    similar = difflib.get_close_matches(path.stem, _shipped(), n=1)
+    named = f", perhaps {similar[0]}.py" if similar else ""
+    return unusable(
+        f"this is a config of mmsegmentation 0.x ({sign})",
+        path,
+        remedy=f"give the 1.x config of the same name{named}: checkpoints of 0.x fit it",
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from xdistill.teachers.engines.engine import Run
 from xdistill.teachers.engines.network import Network, Prepared, quiet, slide
 from xdistill.teachers.mmseg import config as mmseg_config
+from xdistill.teachers.mmseg.faults import told
 from xdistill.teachers.mmseg.packages import versions
 from xdistill.teachers.protocol import (
     CONFIG,
@@ -157,7 +158,8 @@ def _divisible(option: str, size: tuple[int, int], divisor: int, scales: tuple[f
 def _compose(config: Any, input_size: str, scale: float) -> Any:
     from mmengine.dataset import Compose
 
-    return Compose(mmseg_config.pipeline(config, input_size=input_size, scale=scale))
+    with told(config.filename):
+        return Compose(mmseg_config.pipeline(config, input_size=input_size, scale=scale))
 
 
 def _window(config: Any, chosen: str | None) -> tuple[int, int, int, int] | None:

@@ -15,6 +15,7 @@ from xdistill.teachers.engines.engine import make_engine, torch_device
 from xdistill.teachers.engines.network import NetworkTeacher, quiet
 from xdistill.teachers.mmseg import attention
 from xdistill.teachers.mmseg import config as mmseg_config
+from xdistill.teachers.mmseg.faults import told
 from xdistill.teachers.mmseg.network import MmsegNetwork, SingleScale
 from xdistill.teachers.mmseg.packages import registry
 from xdistill.teachers.protocol import Record, TeacherError, TeacherSettings
@@ -87,15 +88,8 @@ def build(config: Any) -> nn.Module:
     """
     with quiet():
         models = registry(config.get("default_scope", "mmseg"))
-        try:
+        with told(config.filename), memory_reported("the network"):
             model: nn.Module = models.build(config.model)
-        except (KeyError, TypeError, ValueError, AssertionError) as error:
-            raise TeacherError(
-                f"the config's network cannot be built: {error}",
-                expected="a segmentor of the installed mmsegmentation",
-                where=config.filename,
-                remedy="give the config that the checkpoint was trained with",
-            ) from error
     return model.eval()
 
 
