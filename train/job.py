@@ -74,7 +74,7 @@ class Job:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps in one pass over the frames."""
-        return len(self.dataset.frames) // self.recipe.batch_size
+        return len(self.dataset.frames) // self.recipe.step_size
 
     @property
     def schedule_length(self) -> int:
@@ -218,7 +218,7 @@ def describe(job: Job) -> list[str]:
     left_out = f" ({record['frames_left_out']} without both neighbours left out)"
     lines = [
         f"frames:  {record['frames']} triplets{left_out if record['frames_left_out'] else ''}, "
-        f"{job.steps_per_epoch} steps of {recipe.batch_size} in an epoch",
+        f"{job.steps_per_epoch} steps of {recipe.step_size} in an epoch",
         f"images:  {recipe.width}x{recipe.height}, {recipe.encoder}, on {job.device}",
         f"poses:   {recipe.pose_source}",
     ]
@@ -266,12 +266,20 @@ def _training_data(
 
 def _require_full_batch(triplets: Triplets, recipe: Recipe) -> None:
     found = len(triplets.frames)
-    if found < recipe.batch_size:
+    if found < recipe.step_size:
         raise TrainingError(
-            f"{found} frames do not fill a batch of {recipe.batch_size}",
-            expected="at least one full batch of frames that have both neighbours",
-            remedy=f"give more frames, or --set batch_size={max(1, found)}",
+            f"{found} frames do not fill {_a_step(recipe)}",
+            expected="at least one full step of frames that have both neighbours",
+            remedy=f"give more frames, or --set batch_size={max(1, found)}"
+            + (" --set accumulate=1" if recipe.accumulate > 1 else ""),
         )
+
+
+def _a_step(recipe: Recipe) -> str:
+    one = f"a batch of {recipe.batch_size}"
+    if recipe.accumulate == 1:
+        return one
+    return f"a step of {recipe.accumulate} batches of {recipe.batch_size}"
 
 
 def _labels(

@@ -2,8 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from itertools import islice
 from statistics import fmean
 from typing import Any
 
@@ -18,7 +19,7 @@ from xdistill.pipeline.kitti.images import write_png
 from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import save_checkpoint
 from xdistill.train.data.augment import NOTHING
-from xdistill.train.data.dataset import Batch, batch_keys
+from xdistill.train.data.dataset import Batch, SampleKey, batch_keys
 from xdistill.train.data.readers import read_batches, readers_reported
 from xdistill.train.divergence import diverged
 from xdistill.train.job import Job
@@ -73,7 +74,7 @@ def train(training: Training, job: Job) -> None:
     keys = batch_keys(
         len(job.dataset.frames),
         seed=training.recipe.seed,
-        batch_size=training.recipe.batch_size,
+        batch_size=training.recipe.step_size,
         start=training.step,
         stop=job.stop,
     )
@@ -83,16 +84,25 @@ def train(training: Training, job: Job) -> None:
         reproducible(training.recipe, device=training.device),
         JsonLines(job.run / METRICS_FILE) as log,
         progress(total=job.stop - training.step, unit="step") as bar,
-        closing(read_batches(job.dataset, keys, device=training.device)) as batches,
+        closing(_steps(training, job, keys)) as steps,
         _steps_kept(training, job, log),
         readers_reported(),
     ):
         watched: deque[Line] = deque(maxlen=WATCHED_STEPS)
-        for batch in batches:
+        for batches in steps:
             with deferred("stopping after this step"):
-                watched.append(_step(training, batch, job, log=log, bar=bar))
+                watched.append(_step(training, batches, job, log=log, bar=bar))
                 if _nothing_to_learn(watched, bar):
                     watched = deque(maxlen=0)
+
+
+def _steps(training: Training, job: Job, keys: Iterator[list[SampleKey]]) -> Generator[list[Batch]]:
+    """The batches of each optimiser step."""
+    size, count = training.recipe.batch_size, training.recipe.accumulate
+    split = (step[first : first + size] for step in keys for first in range(0, len(step), size))
+    with closing(read_batches(job.dataset, split, device=training.device)) as batches:
+        while step := list(islice(batches, count)):
+            yield step
 
 
 def _nothing_to_learn(watched: deque[Line], bar: "tqdm[Any]") -> bool:
@@ -112,7 +122,10 @@ def _memory_reported(recipe: Recipe) -> AbstractContextManager[None]:
     """Say which smaller batch to try where memory runs out."""
     smaller = "a smaller network or image"
     if recipe.batch_size > 1:
-        smaller = f"--set batch_size={recipe.batch_size // 2} to a new run"
+        smaller = (
+            f"--set batch_size={recipe.batch_size // 2} to a new run (with --set "
+            f"accumulate={2 * recipe.accumulate} a step has as many triplets as before)"
+        )
     size = f"{recipe.width}x{recipe.height}"
     work = f"a step of {recipe.encoder} on {recipe.batch_size} triplets of {size}"
     return memory_reported(work, options=(smaller, MORE_MEMORY))
@@ -146,9 +159,11 @@ def _save(training: Training, job: Job, log: JsonLines) -> None:
     save_checkpoint(job.run, training)
 
 
-def _step(training: Training, batch: Batch, job: Job, *, log: JsonLines, bar: "tqdm[Any]") -> Line:
+def _step(
+    training: Training, batches: Sequence[Batch], job: Job, *, log: JsonLines, bar: "tqdm[Any]"
+) -> Line:
     """One optimiser step, and what comes between it and the next; returns its line of the log."""
-    values = optimise(training, batch, job, log=log)
+    values = optimise(training, batches, job, log=log)
     bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
     bar.update()
     _report(training, values, bar, job)
@@ -158,7 +173,7 @@ def _step(training: Training, batch: Batch, job: Job, *, log: JsonLines, bar: "t
     return values
 
 
-def optimise(training: Training, batch: Batch, job: Job, *, log: JsonLines) -> Line:
+def optimise(training: Training, batches: Sequence[Batch], job: Job, *, log: JsonLines) -> Line:
     """Take one optimiser step and log it, wholly or not at all; returns its line of the log.
 
     Raises:
@@ -170,21 +185,10 @@ def optimise(training: Training, batch: Batch, job: Job, *, log: JsonLines) -> L
     rate = learning_rate(recipe, step, length=length)
     weight = d2s_weight(recipe, step, length=length)
     with _noise_taken_back(training):
-        terms: Terms = training.model(
-            batch,
-            d2s_weight=weight,
-            reduction=reduction(recipe, step, length=length),
-            generator=training.generator,
-        )
-        parts = (terms.total, terms.photometric, terms.smoothness, terms.d2s, terms.reprojected)
-        values = torch.stack(parts).tolist()
-        named = dict(zip(LOGGED, values, strict=True))
-        # Before the backward pass, which ends the process where a motion is not a number.
-        if not all(map(math.isfinite, values)) or not _finite(terms.motions, batch.intrinsics):
-            raise diverged(step, named, terms, batch=batch, checkpoint=job.run / CHECKPOINT_FILE)
         training.optimiser.zero_grad(set_to_none=True)
-        training.scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
-    line = {"step": step, **named, "weight_d2s": weight, "lr": rate}
+        found = [_gradient(training, batch, job, weight=weight) for batch in batches]
+    means = {name: fmean(values[name] for values in found) for name in LOGGED}
+    line = {"step": step, **means, "weight_d2s": weight, "lr": rate}
     with deferred():
         training.updating = True
         for group in training.optimiser.param_groups:
@@ -195,6 +199,29 @@ def optimise(training: Training, batch: Batch, job: Job, *, log: JsonLines) -> L
         log.write(line)
         training.updating = False
     return line
+
+
+def _gradient(training: Training, batch: Batch, job: Job, *, weight: float) -> dict[str, float]:
+    """Add the gradient of one of the step's batches to those before; returns its losses.
+
+    Raises:
+        TrainingError: The loss, a motion or a camera matrix is not finite.
+    """
+    recipe, step = training.recipe, training.step + 1
+    terms: Terms = training.model(
+        batch,
+        d2s_weight=weight,
+        reduction=reduction(recipe, step, length=job.schedule_length),
+        generator=training.generator,
+    )
+    parts = (terms.total, terms.photometric, terms.smoothness, terms.d2s, terms.reprojected)
+    values = torch.stack(parts).tolist()
+    named = dict(zip(LOGGED, values, strict=True))
+    # Before the backward pass, which ends the process where a motion is not a number.
+    if not all(map(math.isfinite, values)) or not _finite(terms.motions, batch.intrinsics):
+        raise diverged(step, named, terms, batch=batch, checkpoint=job.run / CHECKPOINT_FILE)
+    training.scaler.scale(terms.total / recipe.accumulate).backward()  # type: ignore[no-untyped-call]
+    return named
 
 
 @contextmanager

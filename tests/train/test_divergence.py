@@ -27,7 +27,7 @@ def spoiled(batch: Batch, part: str, value: float) -> Batch:
 
 def step(started: Started, batch: Batch) -> None:
     with JsonLines(started.job.run / "metrics.jsonl") as log:
-        optimise(started.training, batch, started.job, log=log)
+        optimise(started.training, [batch], started.job, log=log)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -28,11 +28,12 @@ LONGEST_CHAIN = 20
 """Recipes that may inherit from each other."""
 NONE_TEXT = "none"
 """How an optional key is unset with ``--set``."""
-ADDED = {
+ADDED: Mapping[str, Any] = {
     "remark": NONE_TEXT,
     "decoder": "monodepth2",
     "pose_encoder_weights": "same",
     "precision": "float32",
+    "accumulate": 1,
 }
 """Keys that runs of earlier versions lack, with what these versions did."""
 RUN_PREFIX = "run:"
@@ -62,7 +63,7 @@ def load_run_recipe(run: Path) -> Recipe:
         RecipeError: A key is missing or unknown, or a value invalid.
     """
     path = run / FILE_NAME
-    values = ADDED | loader.load("recipes", str(path))
+    values = {**ADDED} | loader.load("recipes", str(path))
     missing = [field.name for field in fields(Recipe) if field.name not in values]
     if missing:
         raise RecipeError(

@@ -71,7 +71,9 @@ class Recipe:
     """Probability of jittering the colours of a triplet, 0-1 (Monodepth2)."""
 
     batch_size: int = 12
-    """Triplets in one optimiser step (Monodepth2)."""
+    """Triplets that go through the networks at once (Monodepth2)."""
+    accumulate: int = 1
+    """Batches in one optimiser step, which takes the mean of their gradients (Monodepth2: 1)."""
     epochs: int = 20
     """Passes over the frames (Monodepth2)."""
     precision: Precision = "float32"
@@ -182,6 +184,11 @@ class Recipe:
         return self.encoder_weights if own == "same" else own
 
     @property
+    def step_size(self) -> int:
+        """Triplets in one optimiser step."""
+        return self.batch_size * self.accumulate
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of the network's images in pixels."""
         return self.height, self.width
@@ -204,6 +211,7 @@ _MINIMA = {
     "width": SMALLEST,
     "height": SMALLEST,
     "batch_size": 1,
+    "accumulate": 1,
     "epochs": 1,
     "schedule_steps": 1,
     "lr_drop_epoch": 1,
@@ -225,6 +233,7 @@ _MAXIMA = {
     "width": 16384,
     "height": 16384,
     "batch_size": 4096,
+    "accumulate": 4096,
     "epochs": 10**6,
     "schedule_steps": 10**9,
     "lr_drop_epoch": 10**6,
