@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from xdistill.manifests.errors import OutputError, XDistillError
+from xdistill.manifests.progress import note
 
 PARTIAL = ".partial"
 """Ending of unfinished files and folders, which nothing reads."""
@@ -37,6 +38,12 @@ UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 """What file systems without kernel locks answer."""
+
+
+NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems answer that cannot sync a folder."""
+_UNSYNCED: set[int] = set()
+"""Devices of which that was told."""
 
 
 class PathError(XDistillError, TypeError):
@@ -169,12 +176,29 @@ def _store(path: Path, block: bytes) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Sync a file or folder to disk."""
+    """Sync a file or folder to disk.
+
+    Some network file systems cannot sync a folder. A rename is one step there as elsewhere, so that
+    only a power cut can still undo it: that is told once. A file must be synced everywhere.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC or not stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise
+        _tell_unsynced(os.fstat(handle).st_dev, path)
     finally:
         os.close(handle)
+
+
+def _tell_unsynced(device: int, folder: Path) -> None:
+    if device not in _UNSYNCED:
+        _UNSYNCED.add(device)
+        note(
+            f"note: the file system of {folder} cannot sync folders: after a power cut, what was "
+            "written last may be missing there; then run the same command again"
+        )
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -78,7 +78,7 @@ class Labelling:
         """
         teacher = self.teacher.load()
         store = open_existing(self.store)
-        if store is not None:
+        if store is not None and not store.belongs_to_nobody():
             require_same_teacher(store, teacher)
         # A store is bound to the settings that it was made with: none for those that fail.
         for size in sorted({task.size for task in self.tasks}):
@@ -91,14 +91,19 @@ class Labelling:
         Raises:
             LabelStoreError: It was made by another teacher, or cannot be written.
         """
+        record, fingerprint = teacher.record, teacher.fingerprint
         try:
-            return self._open(teacher.record, teacher.fingerprint)
+            return self._open(record, fingerprint)
         except LabelStoreError:
-            # Its label maps were compared before; the store keeps the record of its first run.
             store = open_existing(self.store)
-            if store is None or not read_alike(store.teacher, teacher.record):
+            if store is None:
                 raise
-            return self._open(store.teacher, store.fingerprint)
+            if read_alike(store.teacher, record):
+                # Its label maps were compared before; the store keeps the record of its first run.
+                return self._open(store.teacher, store.fingerprint)
+            # A teacher that failed before its first frame leaves a store that is nobody's.
+            store.give_to(teacher=record, fingerprint=fingerprint)
+            return self._open(record, fingerprint)
 
     def _open(self, record: Record, fingerprint: str) -> LabelStore:
         return LabelStore.open_for_writing(

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -26,11 +26,23 @@ PROTECTED = {errno.EROFS, errno.EACCES, errno.EPERM}
 Locking = Literal["required", "if available"]
 
 
+def _bound() -> None:
+    """Without a teacher to be bound to."""
+
+
 class Leases:
     """The leases that one opened store holds; shared by its arrays and their threads."""
 
-    def __init__(self, locking: Locking) -> None:
+    def __init__(self, locking: Locking, *, require_bound: Callable[[], None] = _bound) -> None:
+        """Without leases at first.
+
+        Args:
+            locking: Whether the file system must have locks.
+            require_bound: Raises if the store has meanwhile become another teacher's; called under
+                each new lease.
+        """
         self._locking = locking
+        self._require_bound = require_bound
         self._held: set[tuple[int, Path]] = set()
         self._guard = threading.Lock()
 
@@ -55,6 +67,7 @@ class Leases:
             yield False
             return
         try:
+            self._require_bound()
             yield True
         finally:
             _release(path, handle)
@@ -65,7 +78,7 @@ class Leases:
         """Wait for, and hold, the right to create and grow arrays.
 
         Args:
-            path: The root's own document, which is never replaced while a store is in use.
+            path: The root's own document, which is replaced only while the store holds no frame.
 
         Raises:
             LabelStoreError: Locks are required and the file system has none, or it is read-only.

@@ -22,7 +22,15 @@ from xdistill.pipeline.store.format import (
     is_store_group,
     plain,
 )
-from xdistill.pipeline.store.leases import Leases, Locking, disk_errors, sweep
+from xdistill.pipeline.store.leases import (
+    Leases,
+    Locking,
+    disk_errors,
+    is_held,
+    orphans,
+    shard_of,
+    sweep,
+)
 from xdistill.pipeline.store.metadata import (
     folder_names,
     label_remedy,
@@ -79,7 +87,13 @@ class LabelStore:
         folder = as_path(path)
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             _create_root(folder, teacher, fingerprint)
-        store = cls(folder, _root_attributes(folder), Leases(locking))
+        leases = Leases(
+            locking,
+            require_bound=lambda: cls.open(folder).require_teacher(
+                teacher=teacher, fingerprint=fingerprint
+            ),
+        )
+        store = cls(folder, _root_attributes(folder), leases)
         store.require_teacher(teacher=teacher, fingerprint=fingerprint)
         with disk_errors(folder):
             sweep(folder, locking)
@@ -116,6 +130,40 @@ class LabelStore:
         """
         if self.fingerprint != fingerprint:
             raise _other_teacher(self.path, self._attributes, teacher, fingerprint)
+
+    def belongs_to_nobody(self) -> bool:
+        """Whether no frame is committed and nobody writes, so that any teacher may have it."""
+        try:
+            used = any(
+                self.array(sequence, name).committed()
+                for sequence in self.sequences()
+                for name in self.arrays(sequence)
+            )
+        except CorruptLabelsError:
+            return False
+        owners = (shard_of(orphan) for orphan in orphans(self.path))
+        return not used and not any(is_held(*owner) for owner in owners if owner)
+
+    def give_to(self, *, teacher: Mapping[str, Any], fingerprint: str) -> None:
+        """Give a store that belongs to nobody to a teacher; any other is left as it is.
+
+        A writer of the former teacher looks at the root's document under every lease that it takes:
+        either it sees the new one and stops, or its lease or its frames are seen here.
+
+        Raises:
+            LabelStoreError: The disk is full or read-only.
+        """
+        if not self.belongs_to_nobody():
+            return
+        document = _root_document(teacher, fingerprint)
+        with disk_errors(self.path):
+            disk.write(self.path / DOCUMENT, [document])
+            if not self.belongs_to_nobody():
+                disk.write(self.path / DOCUMENT, [group_document(self._attributes)])
+                return
+            for sequence in map(Path, self.sequences()):
+                for group in (sequence, *sequence.parents[:-1]):
+                    disk.write(self.path / group / DOCUMENT, [document])
 
     def sequences(self) -> list[str]:
         """Sequences that have arrays: ``<date>/<drive>/image_0X``, sorted."""
@@ -211,16 +259,21 @@ class LabelStore:
 
 
 def _create_root(path: Path, teacher: Mapping[str, Any], fingerprint: str) -> None:
+    document = _root_document(teacher, fingerprint)
+    with disk_errors(path):
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        # If another writer creates the same store, its folder is kept and compared next.
+        disk.create_folder(path.absolute(), {DOCUMENT: document})
+
+
+def _root_document(teacher: Mapping[str, Any], fingerprint: str) -> bytes:
     attributes = {
         "format_version": FORMAT_VERSION,
         "classes": list(cityscapes().names),
         "teacher": plain(teacher),
         "fingerprint": fingerprint,
     }
-    with disk_errors(path):
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        # If another writer creates the same store, its folder is kept and compared next.
-        disk.create_folder(path.absolute(), {DOCUMENT: group_document(attributes)})
+    return group_document(attributes)
 
 
 def _root_attributes(path: Path) -> Mapping[str, Any]:

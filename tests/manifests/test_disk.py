@@ -2,12 +2,14 @@
 
 import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from xdistill.manifests import disk
 from xdistill.manifests.disk import PathError, as_path, replacing, require_writable, write
 from xdistill.manifests.errors import OutputError
 
@@ -85,3 +87,41 @@ def test_an_error_keeps_the_old_file_alone(tmp_path: Path, error: type[BaseExcep
 def test_no_path_holds_a_nul_character() -> None:
     with pytest.raises(PathError, match="holds a NUL character"):
         as_path("a\0b")
+
+
+def refuse_sync(monkeypatch: pytest.MonkeyPatch, *, code: int, folders: bool) -> None:
+    """A file system whose fsync of folders, or of files, fails with ``code``."""
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode) == folders:
+            raise OSError(code, os.strerror(code))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(disk, "_UNSYNCED", set())
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_folder_that_cannot_be_synced_is_told_once(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse_sync(monkeypatch, code=code, folders=True)
+    disk.write(tmp_path / "a", [b"1"])
+    disk.write(tmp_path / "b", [b"2"])
+    assert disk.create_folder(tmp_path / "c", {"d": b"3"})
+    assert (tmp_path / "a").read_bytes() == b"1" and (tmp_path / "c" / "d").read_bytes() == b"3"
+    assert capsys.readouterr().err.count("cannot sync folders") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "folders"),
+    [(errno.EINVAL, False), (errno.EIO, False), (errno.EIO, True), (errno.ENOSPC, True)],
+)
+def test_any_other_failed_sync_is_an_error(
+    code: int, folders: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_sync(monkeypatch, code=code, folders=folders)
+    with pytest.raises(OSError) as caught:
+        disk.write(tmp_path / "a", [b"1"])
+    assert caught.value.errno == code

@@ -144,6 +144,7 @@ def test_sequences_and_arrays(tmp_path: Path) -> None:
 def refusals(store: LabelStore, tmp_path: Path) -> dict[str, Callable[[], object]]:
     """Every mistake, by a part of its message."""
     array = new_array(store)
+    array.write_shard(0, {40: frame(40)})
     reading = LabelStore.open(tmp_path / "s").array(SEQUENCE, "classes")
     (tmp_path / "other").mkdir()
     zarr.open_group(tmp_path / "foreign", mode="w")
@@ -268,3 +269,62 @@ def test_a_record_written_while_one_looks_is_no_loss(
 
     monkeypatch.setattr(chunks, "_read_record", late)
     assert array.committed_in(0) == [0]
+
+
+OTHER = {"kind": "png", "weights": "def", "size": [4, 6]}
+
+
+def open_for(path: Path, teacher: dict[str, object], fingerprint: str) -> LabelStore:
+    LabelStore.open(path).give_to(teacher=teacher, fingerprint=fingerprint)
+    return LabelStore.open_for_writing(path, teacher=teacher, fingerprint=fingerprint)
+
+
+def test_a_store_without_a_frame_belongs_to_nobody(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {}, failed=[3, 5])
+    open_for(tmp_path / "s", OTHER, "f2")
+    again = LabelStore.open(tmp_path / "s")
+    assert again.fingerprint == "f2" and again.teacher == OTHER
+    assert again.array(SEQUENCE, "classes").failed() == [3, 5]
+    groups = [tmp_path / "s", *list((tmp_path / "s" / SEQUENCE).parents)[:2]]
+    for group in (*groups, tmp_path / "s" / SEQUENCE):
+        assert zarr.open_group(group, mode="r").attrs["fingerprint"] == "f2"
+
+
+def test_a_store_with_one_frame_keeps_its_teacher(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {3: frame(3)})
+    before = snapshot(tmp_path / "s")
+    with pytest.raises(LabelStoreError, match="the teacher has fingerprint f2"):
+        open_for(tmp_path / "s", OTHER, "f2")
+    assert snapshot(tmp_path / "s") == before
+
+
+def test_a_writer_before_its_first_frame_keeps_the_store(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    with array.lease(0) as held:
+        assert held
+        with pytest.raises(LabelStoreError, match="the teacher has fingerprint f2"):
+            open_for(tmp_path / "s", OTHER, "f2")
+    assert LabelStore.open(tmp_path / "s").fingerprint == "f1"
+
+
+def test_a_writer_between_two_looks_gets_the_store_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    looks = iter([True, False])
+    monkeypatch.setattr(LabelStore, "belongs_to_nobody", lambda self: next(looks))
+    with pytest.raises(LabelStoreError, match="the teacher has fingerprint f2"):
+        open_for(tmp_path / "s", OTHER, "f2")
+    assert LabelStore.open(tmp_path / "s").fingerprint == "f1"
+    array.write_shard(0, {3: frame(3)})
+    assert array.committed() == [3]
+
+
+def test_a_writer_whose_store_went_to_another_teacher_stops(tmp_path: Path) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    open_for(tmp_path / "s", OTHER, "f2")
+    with pytest.raises(LabelStoreError, match="the teacher has fingerprint f1"):
+        array.write_shard(0, {3: frame(3)})
+    assert LabelStore.open(tmp_path / "s").array(SEQUENCE, "classes").committed() == []
