@@ -70,18 +70,15 @@ def _find(spec: str) -> Callable[..., Any]:
     # Console scripts do not search the folder that they are started in.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
+    if module_name.startswith("."):
+        raise _no_module(module_name, spec)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # An import that fails inside the user's module keeps its traceback.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise TeacherError(
-            f"the module {error.name!r} was not found",
-            expected="module:factory, with a module that can be imported",
-            where=spec,
-            remedy="check the spelling, install the module, or start in the folder that holds it",
-        ) from None
+        raise _no_module(error.name, spec) from None
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise TeacherError(
@@ -91,6 +88,15 @@ def _find(spec: str) -> Callable[..., Any]:
             remedy=f"define it in {module.__file__}",
         )
     return factory  # type: ignore[no-any-return]
+
+
+def _no_module(name: str, spec: str) -> TeacherError:
+    return TeacherError(
+        f"the module {name!r} was not found",
+        expected="module:factory, with a module that can be imported",
+        where=spec,
+        remedy="check the spelling, install the module, or start in the folder that holds it",
+    )
 
 
 def _accepted(factory: Callable[..., Any], options: Mapping[str, object]) -> dict[str, object]:

@@ -107,9 +107,18 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which tests were left out for being slow."""
-    if not LEFT_OUT:
-        return
-    terminalreporter.section(f"{LEFT_OUT.total()} slow tests left out; make test runs them")
-    for name, count in sorted(LEFT_OUT.items()):
-        terminalreporter.write_line(f"{count:4} {name}")
+    """Count the malformed inputs by kind, and say which tests were left out for being slow."""
+    reports = [
+        report for name in ("passed", "failed") for report in terminalreporter.getreports(name)
+    ]
+    malformed = [
+        text for report in reports for name, text in report.user_properties if name == "malformed"
+    ]
+    if malformed:
+        terminalreporter.section("malformed inputs")
+        for text in sorted(malformed):
+            terminalreporter.write_line(text)
+    if LEFT_OUT:
+        terminalreporter.section(f"{LEFT_OUT.total()} slow tests left out; make test runs them")
+        for name, count in sorted(LEFT_OUT.items()):
+            terminalreporter.write_line(f"{count:4} {name}")

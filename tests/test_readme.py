@@ -46,6 +46,7 @@ def folder(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # A minute alone; many times that on a busy machine.
 def test_the_commands_do_what_the_readme_shows(folder: Path, material: Material) -> None:
     assert len(sessions()) >= 6
     for command, printed in sessions():

@@ -172,6 +172,8 @@ def read_record(run: Path) -> dict[str, Any]:
         record = json.loads(disk.read_text(path))
         if not isinstance(record, dict):
             raise ValueError(f"{RECORD_FILE} holds no table")
+        if not isinstance(record.get("recipe", {}), dict):
+            raise ValueError(f"the recipe in {RECORD_FILE} is no table")
     except (OSError, ValueError, RecursionError) as error:
         reason = error.headline if isinstance(error, XDistillError) else error
         raise RunError(

@@ -1,5 +1,6 @@
 """One label array of a store: its frames, their commits, and how frames get in."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,10 +106,14 @@ class LabelArray:
         Frames that are not committed have zeros.
 
         Raises:
-            CorruptLabelsError: The commit record is damaged.
+            CorruptLabelsError: The commit record is damaged, or the counts of a frame are missing.
         """
         counts = chunks.read_counts(self._counts_folder, index, values=self.values)
-        counts[~chunks.is_done(self.words(index))] = 0
+        done = chunks.is_done(self.words(index))
+        uncounted = done & (counts.sum(axis=1, dtype=np.int64) != math.prod(self.size))
+        if uncounted.any():
+            self._corrupt(self._numbers(index, uncounted)[0], "its pixels are not counted")
+        counts[~done] = 0
         return counts
 
     def totals(self) -> NDArray[np.int64]:

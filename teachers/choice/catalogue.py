@@ -1,22 +1,25 @@
 """The teachers known by name, and their published weights."""
 
+import re
 import shlex
 import sys
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xdistill.manifests import disk, loader
 from xdistill.manifests.download import cache_folder, fetch, sha256_of
-from xdistill.manifests.errors import FetchError, ManifestError, WeightsError
+from xdistill.manifests.errors import FetchError, ManifestError, WeightsError, shown
 from xdistill.manifests.transfer import Watch, unwatched
 from xdistill.teachers.mmseg.config import PACKAGED
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
 
 PACKAGED_ADDRESS = "package:"
 """Address of weights that come with this package."""
+ADDRESSES = ("https://", "http://", "file://", PACKAGED_ADDRESS)
+"""How the addresses of weights begin."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,14 +62,54 @@ def entry(name: str) -> TeacherEntry:
     """
     content = loader.load("teachers", name)
     weights: dict[str, Any] = content.pop("weights", {})
-    if "attention_scales" in content:
-        content["attention_scales"] = tuple(map(float, content["attention_scales"]))
+    scales = content.get("attention_scales")
+    if isinstance(scales, list):
+        content["attention_scales"] = tuple(scales)
     try:
-        return TeacherEntry(name=name, **content, **weights)
+        known = TeacherEntry(name=name, **content, **weights)
     except TypeError as error:
         raise ManifestError(
             str(error), expected="the keys of manifests/teachers/ocrnet-hr48.toml", where=name
         ) from error
+    _require_forms(known)
+    return known
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "miou": ("a number", _is_number),
+    "attention_scales": (
+        "positive numbers",
+        lambda value: type(value) is tuple and all(_is_number(n) and n > 0 for n in value),
+    ),
+    "file": ("a file name", lambda value: type(value) is str and value == Path(value).name),
+    "address": (
+        f"an address that begins with {' or '.join(ADDRESSES)}",
+        lambda value: type(value) is str and value.startswith(ADDRESSES),
+    ),
+    "sha256": (
+        "64 hexadecimal digits",
+        lambda value: type(value) is str and bool(re.fullmatch("[0-9a-f]{64}", value)),
+    ),
+}
+TEXT: tuple[str, Callable[[Any], bool]] = ("text", lambda value: type(value) is str)
+"""What every other key of a manifest holds."""
+
+
+def _require_forms(known: TeacherEntry) -> None:
+    for field in fields(known):
+        value = getattr(known, field.name)
+        expected, fits = FORMS.get(field.name, TEXT)
+        if not (value is None and field.default is None) and not fits(value):
+            raise ManifestError(
+                f"{field.name} is {shown(value)}, not {expected}",
+                expected=expected,
+                where=known.name,
+                remedy=f"correct {field.name} in the manifest",
+            )
 
 
 def entries() -> list[TeacherEntry]:

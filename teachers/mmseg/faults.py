@@ -17,7 +17,7 @@ RIGHT_CONFIG = "give the config that the checkpoint was trained with"
 def told(where: object) -> Iterator[None]:
     """Tell what a config asks for in vain, while it is read or something is built from it.
 
-    Configs are Python, and may import their user's own modules: they raise anything.
+    Configs are Python, and may import their user's own modules: they raise anything, and exit.
 
     Args:
         where: The config's path.
@@ -29,7 +29,7 @@ def told(where: object) -> Iterator[None]:
         yield
     except (XDistillError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise (
             _missing_module(error, where)
             or _unregistered(error, where)
@@ -47,7 +47,7 @@ def unusable(found: str, where: object, *, remedy: str = RIGHT_CONFIG) -> Teache
     )
 
 
-def _missing_module(error: Exception, where: object) -> TeacherError | None:
+def _missing_module(error: BaseException, where: object) -> TeacherError | None:
     """The error where a module cannot be imported, which mmengine wraps."""
     causes: list[BaseException | None] = [error]
     while causes[-1] is not None:
@@ -63,7 +63,7 @@ def _missing_module(error: Exception, where: object) -> TeacherError | None:
     )
 
 
-def _unregistered(error: Exception, where: object) -> TeacherError | None:
+def _unregistered(error: BaseException, where: object) -> TeacherError | None:
     """The error where a part is of nobody that mmengine's registries know."""
     match = re.search(r"(\w+) is not in the \S*?(\w+) registry", str(error))
     if match is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xdistill.manifests.errors import shown
 from xdistill.pipeline.kitti.errors import MissingFrameError
 from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, find_frames
 from xdistill.pipeline.kitti.missing import listing, missing_frames, name_frames, require_frames
@@ -29,6 +30,14 @@ class Selection:
     """Drives by full or short name."""
     camera: str = "l"
     """``l``, ``r`` or ``both``; a split names its own cameras."""
+
+    def __post_init__(self) -> None:
+        if self.camera not in CAMERA_CHOICES:
+            raise TripletError(
+                f"there is no camera {shown(self.camera)}",
+                expected=f"one of {', '.join(CAMERA_CHOICES)}",
+                remedy="correct the camera",
+            )
 
     @property
     def takes_camera(self) -> bool:

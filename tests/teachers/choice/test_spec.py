@@ -97,6 +97,7 @@ def test_users_own_exception_keeps_its_type(own: Path) -> None:
     [
         ("no_such_module:factory", "^the module 'no_such_module' was not found\n"),
         ("own_teacher.sub:factory", "^the module 'own_teacher.sub' was not found\n"),
+        (".:factory", r"^the module '.' was not found\n"),
         ("own_teacher:missing", "^'missing' is not defined\n"),
         ("own_teacher:number", "^'number' is not callable\n"),
         ("own_teacher:nothing", "^object has no record and no fingerprint and no label\n"),

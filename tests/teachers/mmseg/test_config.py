@@ -35,6 +35,8 @@ def test_unknown_config_names_similar_ones() -> None:
         "x = 1 / 0",
         "class Odd(Exception): ...\nraise Odd('no config')",
         "_base_ = 'gone.py'",
+        "x = 1 / 0",
+        "import sys; sys.exit(3)",
     ],
 )
 def test_config_that_is_none(tmp_path: Path, text: str) -> None:

@@ -81,3 +81,9 @@ def test_selection_as_options_of_segment() -> None:
     assert Selection(split="all").options == " --split all"
     drives = Selection(split=None, drives=("0001", "0002"), camera="both")
     assert drives.options == " --drive 0001 --drive 0002 --camera both"
+
+
+@pytest.mark.parametrize("camera", ["image_02", "", None])
+def test_a_camera_that_is_none_is_refused(camera: str) -> None:
+    with pytest.raises(TripletError, match="^there is no camera"):
+        Selection(split="all", camera=camera)
