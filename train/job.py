@@ -18,6 +18,7 @@ from xdistill.train.checkpoint import FILE_NAME as CHECKPOINT_FILE
 from xdistill.train.checkpoint import load_checkpoint, load_initial_weights
 from xdistill.train.data.cameras import camera_notes
 from xdistill.train.data.dataset import TripletDataset
+from xdistill.train.data.images import find_images
 from xdistill.train.data.labels import LabelSource, find_labels
 from xdistill.train.data.readers import (
     SHARED_MEMORY,
@@ -94,6 +95,7 @@ def prepare(
     data: str | Path,
     store: str | Path,
     selection: Selection,
+    images: str | Path | None = None,
     validation_split: str | None = None,
     steps: int | None = None,
     device: str | torch.device | None = None,
@@ -107,6 +109,7 @@ def prepare(
         data: KITTI raw root.
         store: Label store; not opened by a recipe without distillation.
         selection: Training frames.
+        images: Cache of resized images; None decodes and resizes them at every read.
         validation_split: Split file or name to validate on after each epoch.
         steps: Optimiser steps in total; None trains to the end of the schedules.
         device: ``cpu`` or ``cuda``; None takes CUDA if available.
@@ -121,6 +124,13 @@ def prepare(
     used = choose_device(device)
     require_precision(recipe, used)
     dataset, found = _training_data(recipe, Path(data), store=Path(store), selection=selection)
+    if images is not None:
+        dataset.images = find_images(
+            as_path(images),
+            dataset.frames,
+            size=recipe.size,
+            command=_caching(recipe, data, images, selection),
+        )
     return Job(
         run=Path(run),
         dataset=dataset,
@@ -132,7 +142,11 @@ def prepare(
         resumed=resumed,
         record=_asked(data, store, selection, validation_split)
         | found
-        | {"device": str(used), "recipe": asdict(recipe)},
+        | {
+            "images": None if images is None else str(as_path(images).absolute()),
+            "device": str(used),
+            "recipe": asdict(recipe),
+        },
     )
 
 
@@ -202,6 +216,8 @@ def recorded(run: Path, *, recipe: str | None, overrides: Sequence[str]) -> dict
                 split=record["split"], drives=tuple(record["drives"]), camera=record["camera"]
             ),
             "validation_split": record["validation_split"],
+            # Not in the record of runs that are older than the cache.
+            "images": record.get("images"),
         }
     except (KeyError, TypeError) as error:
         raise RunError(
@@ -225,6 +241,8 @@ def describe(job: Job) -> list[str]:
     if isinstance(labels, LabelSource):
         lines.append(f"labels:  {labels.describe()}")
         lines.append(f"store:   {labels.store}, teacher {labels.fingerprint[:12]}")
+    if job.dataset.images is not None:
+        lines.append(f"cache:   {job.dataset.images.path}")
     lines += [f"note:    {text}" for text in camera_notes(job.dataset)]
     if shared_memory_is_short(recipe):
         lines.append(f"note:    {_short_of_shared_memory(recipe)}")
@@ -294,6 +312,13 @@ def _labels(
         segment=f"xd-pipeline segment {paths}{selection.options}",
         min_confidence=recipe.min_confidence,
     )
+
+
+def _caching(recipe: Recipe, data: str | Path, images: str | Path, selection: Selection) -> str:
+    """The command that caches a training's images."""
+    size = f"--size {recipe.width}x{recipe.height}"
+    paths = f"--data {shlex.quote(str(data))} --out {shlex.quote(str(images))}"
+    return f"xd-pipeline cache-images {paths} {size}{selection.options}"
 
 
 def _asked(

@@ -2,6 +2,7 @@
 
 COMMANDS = {
     "segment": "Run the teacher over KITTI.",
+    "cache-images": "Resize the images of a training once.",
     "regroup": "Merge the classes into groups.",
     "info": "Summarise a store.",
     "preview": "Draw a frame with its labels.",

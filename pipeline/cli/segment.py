@@ -137,7 +137,7 @@ def segment(
     if dask and dask_workers:
         raise click.UsageError("--dask and --dask-workers are mutually exclusive")
     spec = choose(**teacher)
-    frames = _requested(data, split=split, drives=drives, camera=camera)
+    frames = requested(data, split=split, drives=drives, camera=camera)
     arrays = ("classes", "confidence") if spec.settings.confidence else ("classes",)
     plan = make_plan(data, frames, store=open_existing(store), arrays=arrays)
     share = replace(plan, tasks=select_part(plan.tasks, part))
@@ -196,7 +196,7 @@ def choose(
     return TeacherSpec.parse(teacher, device=device, ids=ids or "train", settings=settings)
 
 
-def _requested(
+def requested(
     data: Path, *, split: str | None, drives: tuple[str, ...], camera: str
 ) -> "list[Frame]":
     """The frames of a split, of the named drives, or everything found."""

@@ -64,11 +64,15 @@ def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
 def _own_teacher(store: Path) -> str:
     """The option that names a store's own teacher, or words where its record does not tell."""
     from xdistill.pipeline.store import LabelStore, LabelStoreError
+    from xdistill.pipeline.store.images import holds_images
 
     try:
-        flags = LabelStore.open(store).teacher_flags
+        found = LabelStore.open(store)
+        flags = "" if holds_images(found) else found.teacher_flags
     except LabelStoreError:
         flags = None
+    if flags == "":
+        return flags
     return flags or "with the store's own teacher (--teacher and its options, as given to segment)"
 
 
@@ -83,6 +87,7 @@ def _repair(path: Path, report: "VerifyReport", *, data: Path, spec: "TeacherSpe
     """Restore and redo; return how many frames could not be labelled again."""
     from xdistill.pipeline.labelling.redo import frames_to_label, regroup_again, without_labels
     from xdistill.pipeline.store import LabelStore
+    from xdistill.pipeline.store.images import holds_images
     from xdistill.pipeline.store.repair import lost_metadata, repair_labels, repair_metadata
 
     lost = repair_metadata(path, report)
@@ -98,6 +103,9 @@ def _repair(path: Path, report: "VerifyReport", *, data: Path, spec: "TeacherSpe
     grouped = regroup_again(store)
     if grouped:
         click.echo(f"grouped {grouped} frames again")
+    if holds_images(store):
+        places = f"--data {shlex.quote(str(data))} --out {shlex.quote(str(path))}"
+        click.echo(f"next: xd-pipeline cache-images {places}, with the frames of the first time")
     return 0
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from xdistill.grouping.classes import cityscapes
 from xdistill.pipeline.store import LabelStore
+from xdistill.pipeline.store.format import IMAGES
+from xdistill.pipeline.store.images import cached_size, holds_images
 
 
 def describe(store: LabelStore) -> dict[str, Any]:
@@ -18,14 +20,15 @@ def describe(store: LabelStore) -> dict[str, Any]:
     totals: dict[str, Any] = {}
     for sequence in store.sequences():
         arrays = {name: store.array(sequence, name) for name in store.arrays(sequence)}
-        classes = arrays.get("classes")
-        if classes is None:
+        made = arrays.get("classes") or arrays.get(IMAGES)
+        if made is None:
             continue
+        height, width = cached_size(store) if holds_images(store) else made.size
         sequences[sequence] = {
-            "labelled": len(classes.committed()),
-            "failed": classes.failed(),
-            "height": classes.size[0],
-            "width": classes.size[1],
+            "labelled": len(made.committed()),
+            "failed": made.failed(),
+            "height": height,
+            "width": width,
             "arrays": sorted(arrays),
         }
         for name, array in arrays.items():
@@ -55,8 +58,9 @@ def _shares(names: list[str], counts: Any) -> dict[str, float]:
 
 def as_text(summary: dict[str, Any]) -> str:
     """The summary as text for a terminal."""
+    made = "images resized" if summary["teacher"].get("kind") == IMAGES else "frames labelled"
     lines = [
-        f"{summary['store']}: {summary['labelled']} frames labelled, {summary['failed']} failed",
+        f"{summary['store']}: {summary['labelled']} {made}, {summary['failed']} failed",
         f"teacher: {summary['teacher'].get('kind')}, fingerprint {summary['fingerprint'][:16]}",
         "",
         f"{'sequence':<62}{'frames':>7}{'failed':>7}  {'size':<10}arrays",

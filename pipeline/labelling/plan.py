@@ -113,7 +113,8 @@ def make_plan(
         root: KITTI raw root.
         frames: Requested frames, in any order; repeats count once.
         store: From ``open_existing``.
-        arrays: Arrays a frame must be in to be done: ``classes``, and ``confidence`` if wanted.
+        arrays: Arrays a frame must be in to be done: ``classes``, and ``confidence`` if wanted;
+            failures are looked up in the first.
 
     Raises:
         PlanError: No frame is requested.
@@ -163,7 +164,7 @@ def _plan_sequence(
     number: int,
 ) -> _SequencePlan:
     done = done_frames(store, sequence, arrays)
-    failed = _failed_frames(store, sequence)
+    failed = _failed_frames(store, sequence, arrays[0])
     pending = [frame for frame in members if frame.index not in done]
     numbers = _number_shards(members, start=number)
     tasks = []
@@ -207,10 +208,10 @@ def done_frames(store: LabelStore | None, sequence: str, arrays: Sequence[str]) 
     return set.intersection(*map(set, committed))
 
 
-def _failed_frames(store: LabelStore | None, sequence: str) -> set[int]:
-    if store is None or not store.has(sequence, "classes"):
+def _failed_frames(store: LabelStore | None, sequence: str, name: str) -> set[int]:
+    if store is None or not store.has(sequence, name):
         return set()
-    return set(store.array(sequence, "classes").failed())
+    return set(store.array(sequence, name).failed())
 
 
 def _size(

@@ -246,7 +246,7 @@ class LabelArray:
         encoded = self._kept(index, words) if new else {}
         for slot, labels in new.items():
             counts[slot] = self._histogram(index * SHARD_FRAMES + slot, labels)
-            encoded[slot] = chunks.encode_frame(labels)
+            encoded[slot] = chunks.encode_frame(labels, level=self._description.level)
         if not chunks.chunk_path(self._words_folder, index).exists():
             # From then on a shard without a commit record is a loss, never an interrupted write.
             chunks.write_words(self._words_folder, index, words)

@@ -31,6 +31,8 @@ from xdistill.pipeline.store.metadata import repair_remedy, store_around
 ABSENT = 2**64 - 1
 """Offset and length, in the index, of a frame that the shard lacks."""
 CHECKSUM_BYTES = 4
+FEW_VALUES = 20
+"""Up to so many values, a comparison and a count for each beat a histogram."""
 INDEX_ENTRY = struct.Struct("<QQ")
 """Offset and length in bytes of one frame."""
 INDEX_BYTES = SHARD_FRAMES * INDEX_ENTRY.size + CHECKSUM_BYTES
@@ -79,9 +81,9 @@ def unprotect(data: bytes) -> bytes:
     return body
 
 
-def encode_frame(labels: Labels) -> bytes:
+def encode_frame(labels: Labels, *, level: int = ZSTD_LEVEL) -> bytes:
     """Compress one frame (H, W) to the bytes of its inner chunk."""
-    return protect(bytes(Zstd(level=ZSTD_LEVEL).encode(np.ascontiguousarray(labels))))
+    return protect(bytes(Zstd(level=level).encode(np.ascontiguousarray(labels))))
 
 
 def decode_frame(chunk: bytes, size: tuple[int, int]) -> Labels:
@@ -220,9 +222,11 @@ def histogram(labels: UInt8[np.ndarray, "*shape"], *, values: int) -> Counts:
     Raises:
         ValueError: A pixel has a value that the array cannot hold.
     """
-    # Up to some twenty values, a comparison and a count for each beat a histogram.
     kinds = [*range(values), IGNORE_INDEX]
-    counts = np.array([np.count_nonzero(labels == kind) for kind in kinds], np.uint32)
+    if values > FEW_VALUES:
+        counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[kinds].astype(np.uint32)
+    else:
+        counts = np.array([np.count_nonzero(labels == kind) for kind in kinds], np.uint32)
     if int(counts.sum(dtype=np.int64)) != labels.size:
         unknown = sorted(set(np.unique(labels).tolist()) - set(kinds))
         raise ValueError(f"label value {unknown[0]}")

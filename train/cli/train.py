@@ -44,6 +44,11 @@ class TrainCommand(console.Command):
     show_default=True,
     help="Recipe by name, or your own TOML file.",
 )
+@click.option(
+    "--images",
+    type=console.PATH,
+    help="Cache of resized images, made by xd-pipeline cache-images.  [images are resized as read]",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key.")
 @click.option(
     "--split", help=f"Split file or name; 'all' takes every frame found.  [{TRAINING_SPLIT}]"
@@ -87,6 +92,7 @@ class TrainCommand(console.Command):
 @console.examples(
     "xd-train --list",
     "xd-train --recipe xdistill-rn18 --data kitti --store labels.zarr",
+    "xd-train --recipe xdistill-rn18 --images images.zarr",
     "xd-train --recipe monodepth2-rn18 --drive 2011_09_26_drive_0013_sync --steps 60",
     "xd-train --recipe my.toml --set batch_size=4 --set encoder_weights=none --split my_split.txt",
     "xd-train --resume --out runs/xdistill-rn50-1",
@@ -152,6 +158,7 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     asked: dict[str, Any] = {
         "data": options["data"],
         "store": options["store"],
+        "images": options["images"],
         "selection": _selection(options),
         "validation_split": options["val_split"],
     }
@@ -184,6 +191,7 @@ def _say_selection(asked: dict[str, Any], options: dict[str, Any]) -> None:
 _SOURCES = {
     "data": ("data",),
     "store": ("store",),
+    "images": ("images",),
     "selection": ("split", "drives", "camera"),
     "validation_split": ("val_split",),
 }

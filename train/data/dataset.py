@@ -17,6 +17,7 @@ from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import read_at_size
 from xdistill.pipeline.kitti.oxts import camera_motion, read_pose
 from xdistill.pipeline.kitti.rectified import require_rectified
+from xdistill.pipeline.store.images import CachedImages
 from xdistill.train.data.augment import (
     NOTHING,
     Augmentation,
@@ -97,12 +98,19 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
     """
 
     def __init__(
-        self, root: Path, frames: Sequence[Frame], *, recipe: Recipe, labels: FrameLabels | None
+        self,
+        root: Path,
+        frames: Sequence[Frame],
+        *,
+        recipe: Recipe,
+        labels: FrameLabels | None,
+        images: CachedImages | None = None,
     ) -> None:
         self.root = root
         self.frames = tuple(frames)
         self.recipe = recipe
         self.labels = labels
+        self.images = images
 
     def require_recordings(self) -> None:
         """Check the recordings that the recipe needs beside the images.
@@ -148,8 +156,7 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
         """
         frame = self.frames[index]
         triplet = [frame, *(frame.neighbour(offset) for offset in OFFSETS)]
-        images = [read_at_size(image_path(self.root, f), self.recipe.size) for f in triplet]
-        images = [_mirrored(image, augmentation) for image in images]
+        images = [_mirrored(self._image(f), augmentation) for f in triplet]
         labels = None
         if self.labels is not None:
             labels = _mirrored(self.labels.read(frame, self.recipe.size), augmentation)
@@ -161,6 +168,12 @@ class TripletDataset(Dataset["Batch | XDistillError"]):
             labels=None if labels is None else torch.from_numpy(labels)[None],
             motions=self._motions(triplet, augmentation),
         )
+
+    def _image(self, frame: Frame) -> NDArray[np.uint8]:
+        """RGB (height, width, 3) at the recipe's size, from the cache if there is one."""
+        if self.images is not None:
+            return self.images.read(frame)
+        return read_at_size(image_path(self.root, frame), self.recipe.size)
 
     def _intrinsics(self, frame: Frame, augmentation: Augmentation) -> torch.Tensor:
         """K (3, 3); Monodepth2's is the same for mirrored images."""
