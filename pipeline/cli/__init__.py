@@ -2,13 +2,13 @@
 
 COMMANDS = {
     "segment": "Run the teacher over KITTI.",
-    "cache-images": "Resize the images of a training once.",
     "regroup": "Merge the classes into groups.",
     "info": "Summarise a store.",
     "preview": "Draw a frame with its labels.",
     "export": "Write labels as PNG files.",
     "verify": "Check a store, and repair it.",
     "score": "Compare a store with ground-truth labels.",
+    "cache-images": "Resize the images of a training once.",
     "teachers": "List, fetch and check teachers.",
     "street": "Render a small KITTI raw to try things on.",
     "demo": "Run the whole flow on the street.",
