@@ -27,15 +27,12 @@ FORMAT_VERSION = 1
 SHARD_FRAMES = 64
 """Frames in one shard file, the unit of work of one task."""
 ZSTD_LEVEL = 3
-<<<<<<< HEAD
 MOST_PIXELS = 1 << 28
 """In one frame; no image is larger, and no damaged size asks for more memory."""
-=======
 LEVEL = "zstd_level"
 """Attribute of an array that is compressed at another level."""
 IMAGES = "images"
 """Name of the arrays that hold resized images, not labels."""
->>>>>>> 84f4d0c (Images resized once: xd-pipeline cache-images, read by xd-train --images with equal losses)
 COMMIT_SUFFIX = "_commit"
 COUNTS_SUFFIX = "_counts"
 
@@ -262,126 +259,3 @@ def canonical(document: Mapping[str, Any]) -> bytes:
     # Line breaks by the separator: indent would take json's slow path, 0.4 ms a document.
     text = json.dumps(document, sort_keys=True, separators=(",\n", ": "), allow_nan=False)
     return (text + "\n").encode()
-<<<<<<< HEAD
-=======
-
-
-def _unseal(data: bytes, where: Path) -> Json:
-    """Parse a document written by ``seal``."""
-    try:
-        document = json.loads(data)
-        version = document["attributes"].get("format_version", 1)
-        intact = seal(document) == data
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        version, intact = 1, False
-    # First, because a newer version may seal its documents in another way.
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise LabelStoreError(
-            f"the label store has format version {version}",
-            expected=f"version {FORMAT_VERSION} at most",
-            where=where,
-            remedy="update xdistill",
-        )
-    if not intact:
-        raise CorruptLabelsError(
-            "the metadata does not match its checksum",
-            expected="the bytes that xdistill wrote",
-            where=where,
-            remedy=repair_remedy(store_around(where)),
-        )
-    return dict(document)
-
-
-def read_document(folder: Path) -> Json:
-    """Read the document of one group or array.
-
-    Raises:
-        CorruptLabelsError: It is missing, unreadable or changed.
-        LabelStoreError: A newer version wrote it.
-    """
-    path = folder / DOCUMENT
-    try:
-        return _unseal(disk.read_bytes(path), path)
-    except LabelStoreError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if folder.is_dir():
-            raise CorruptLabelsError(
-                "the folder has no metadata",
-                expected=f"a file {DOCUMENT}",
-                where=folder,
-                remedy=repair_remedy(store_around(folder)),
-            ) from error
-        raise CorruptLabelsError(
-            "the array or folder does not exist",
-            expected=f"a folder with a file {DOCUMENT}",
-            where=folder,
-            remedy="check the path; xd-pipeline info lists the arrays of a store",
-        ) from error
-    except OSError as error:
-        raise CorruptLabelsError(
-            f"the metadata cannot be read: {error.strerror}",
-            where=path,
-            remedy=repair_remedy(store_around(path)),
-        ) from error
-
-
-def read_description(folder: Path) -> Description:
-    """Read what a label array is from its own document.
-
-    Raises:
-        CorruptLabelsError: It is missing, damaged, or not a label array of this format.
-    """
-    document = read_document(folder)
-    description = described(document, folder.name)
-    if description is None or label_document(description) != seal(document):
-        raise CorruptLabelsError(
-            "the folder holds something other than a label array of this format",
-            expected="(frames, rows, columns) of uint8 as xd-pipeline writes it",
-            where=folder,
-            remedy=repair_remedy(store_around(folder)),
-        )
-    return description
-
-
-def repair_remedy(store: Path) -> str:
-    """What to do about damage in a store: the command that repairs it."""
-    return (
-        f"run xd-pipeline verify --store {shlex.quote(str(store))} --repair "
-        "to find the damage and redo only that"
-    )
-
-
-def label_remedy(store: Path, name: str) -> str:
-    """What to do about frames that lack labels in array ``name``: the command that makes them."""
-    if name == IMAGES:
-        return f"run xd-pipeline cache-images --out {shlex.quote(str(store))}"
-    scheme = name.removeprefix("groups_")
-    command = "segment" if scheme == name else f"regroup --scheme {shlex.quote(scheme)}"
-    return f"run xd-pipeline {command} --store {shlex.quote(str(store))}"
-
-
-def store_around(path: Path) -> Path:
-    """The store that a file or folder belongs to: its outermost folder with a sealed document."""
-    folder = path if path.is_dir() else path.parent
-    inside = [outer for outer in (folder, *folder.parents) if is_sealed(outer / DOCUMENT)]
-    return inside[-1] if inside else folder
-
-
-def is_sealed(path: Path) -> bool:
-    """Whether a document is this store's rather than another program's, also if it is damaged."""
-    try:
-        return f'"{CHECKSUM}"'.encode() in disk.read_bytes(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-
-
-def folder_names(folder: Path) -> list[str]:
-    """Names of the finished folders in a folder, sorted; none if it does not exist."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not disk.final_name(e.name))
->>>>>>> 84f4d0c (Images resized once: xd-pipeline cache-images, read by xd-train --images with equal losses)

@@ -12,6 +12,7 @@ from xdistill.pipeline.store.format import (
     CONSOLIDATED,
     DOCUMENT,
     FORMAT_VERSION,
+    IMAGES,
     Description,
     Json,
     canonical,
@@ -110,6 +111,8 @@ def repair_remedy(store: Path) -> str:
 
 def label_remedy(store: Path, name: str) -> str:
     """What to do about frames that lack labels in array ``name``: the command that makes them."""
+    if name == IMAGES:
+        return f"run xd-pipeline cache-images --out {shlex.quote(str(store))}"
     scheme = name.removeprefix("groups_")
     command = "segment" if scheme == name else f"regroup --scheme {shlex.quote(scheme)}"
     return f"run xd-pipeline {command} --store {shlex.quote(str(store))}"
