@@ -127,7 +127,7 @@ class Recipe:
     """Seed of initial weights, data order, augmentation and the automask's noise."""
     deterministic: bool = True
     """Use deterministic kernels; CUDA lacks some, and a note says so."""
-    num_workers: int = 2
+    num_workers: int = 16
     """Processes that read images, at most one per core; 0 reads in the training process."""
     log_interval: int = 100
     """Optimiser steps between log lines."""
