@@ -26,6 +26,7 @@ from xdistill.manifests.loader import read_toml
 from xdistill.manifests.progress import CUT_SHORT, ResultsError, standard_streams
 from xdistill.manifests.stopping import stops_reported
 from xdistill.pipeline.cli import COMMANDS, PROGRAMS
+from xdistill.pipeline.cli.opencv import missing_library
 
 DEFAULTS_FILE = Path("xdistill.toml")
 TABLES = (*COMMANDS, "check", "train", "eval")
@@ -177,6 +178,10 @@ def _mistakes() -> Iterator[None]:
         if sys.getfilesystemencoding() == "utf-8":
             raise
         _refuse_locale(error)
+    except ImportError as error:
+        if (message := missing_library(error)) is None:
+            raise
+        raise click.ClickException(message) from None
     except OSError as error:
         remedy = REFUSALS.get(error.errno or 0)
         if remedy is None or error.filename is None:

@@ -262,9 +262,11 @@ def _plan_text(share: "Plan", part: str | None) -> str:
 
 def _finish(plan: "Plan", labelling: "Labelling", outcome: "Outcome", *, part: str | None) -> None:
     """Print what was done and what comes next; exit status 1 where frames failed."""
+    from xdistill.pipeline.labelling.failures import lines
+
     store = labelling.store
-    for frame, reason in sorted(outcome.failures.items()):
-        click.echo(f"failed: {frame}: {reason}")
+    for line in lines(outcome.failures):
+        click.echo(line)
     if not plan.tasks:
         click.echo(f"nothing to do: all {plan.requested} frames are in {store}")
     elif not labelling.tasks:
@@ -277,9 +279,19 @@ def _finish(plan: "Plan", labelling: "Labelling", outcome: "Outcome", *, part: s
     if outcome.left_to_others:
         click.echo(f"left {outcome.left_to_others} frames to another running process")
     if outcome.failures:
-        click.echo("next: fix or remove the frames above, and run the same command again")
+        click.echo(_after_failures(outcome, untried=labelling.frames - len(outcome.failures)))
         sys.exit(1)
     if len(labelling.tasks) < len(plan.tasks):
         click.echo(f"this was part {part}; the next step waits for the other parts")
     else:
         click.echo(f"next: xd-pipeline regroup --store {shlex.quote(str(store))} --scheme 4")
+
+
+def _after_failures(outcome: "Outcome", *, untried: int) -> str:
+    if not (outcome.hopeless and untried):
+        return "next: fix or remove the frames above, and run the same command again"
+    return (
+        f"stopped: the first {len(outcome.failures)} frames all failed for one reason; "
+        f"{untried} others were not tried\n"
+        "next: do what is said above, or choose frames that are sound with --drive or --split"
+    )

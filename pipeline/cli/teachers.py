@@ -115,7 +115,8 @@ def check(name: str, data: Path, frames: int, **options: Any) -> None:
             + f"{', '.join(ENGINES[1:-1])} or {ENGINES[-1]}"
         )
     found = find_frames(data, drives=None, cameras=("l", "r"))
-    some = [found[i * len(found) // frames] for i in range(min(frames, len(found)))]
+    count = min(frames, len(found))
+    some = [found[i * len(found) // count] for i in range(count)]
     chosen = choice.load()
     exact = replace(choice, settings=replace(choice.settings, engine="exact")).load()
     with progress(total=len(some), unit="frame") as bar:

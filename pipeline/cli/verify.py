@@ -115,6 +115,7 @@ def _label_again(
     """Label frames again; return how many of them could not be."""
     if not frames:
         return 0
+    from xdistill.pipeline.labelling.failures import lines
     from xdistill.pipeline.labelling.identity import require_same_teacher
     from xdistill.pipeline.labelling.redo import label_again, need_confidence
 
@@ -126,6 +127,6 @@ def _label_again(
     with progress(total=len(frames), unit="frame") as bar:
         outcome = label_again(data, store, frames, teacher=teacher, advance=bar.update)
     click.echo(f"labelled {outcome.labelled} frames again, {len(outcome.failures)} failed")
-    for frame, reason in sorted(outcome.failures.items()):
-        click.echo(f"failed: {frame}: {reason}")
+    for line in lines(outcome.failures):
+        click.echo(line)
     return len(outcome.failures)

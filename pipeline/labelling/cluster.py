@@ -112,6 +112,9 @@ def label_on(
         shard = futures[future]
         outcome.add(_result(future, shard))
         advance(shard.frames)
+        if outcome.hopeless:
+            client.cancel(list(futures))
+            break
 
 
 def _result(future: Any, shard: Labelling) -> Outcome:

@@ -139,7 +139,8 @@ def segment(
 
     While the teacher labels one frame, the next ones are decoded and the previous shard is
     written. Whatever ends the run early, the finished frames of open shards are committed first;
-    a kill costs at most one shard for each call that the teacher takes at once.
+    a kill costs at most one shard for each call that the teacher takes at once. Where all of the
+    first frames fail for one reason (``Outcome.hopeless``), the others are not tried.
 
     Args:
         data: KITTI raw root.
@@ -154,7 +155,7 @@ def segment(
         LabelStoreError: The store cannot be written.
         TeacherError: The teacher as a whole cannot work.
     """
-    calls = teacher.calls_at_once
+    calls, tried = teacher.calls_at_once, Outcome()
     read = partial(_read, data, decode=read_image if teacher.reads_pixels else _blank)
     with (
         ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as decoder,
@@ -171,6 +172,16 @@ def segment(
         with closing(_side_by_side(label, batches, labeller, calls=calls)) as labelled:
             for shard, batch in labelled:
                 shards.finish(shard, len(batch))
+                tried.add(_tried(shard, batch))
+                if tried.hopeless:
+                    break
+
+
+def _tried(shard: Shard, batch: Batch) -> Outcome:
+    """What became of a batch, committed or not."""
+    frames = [frame for frame, _ in batch]
+    failures = {frame: shard.failures[frame] for frame in frames if frame in shard.failures}
+    return Outcome(labelled=len(frames) - len(failures), failures=failures)
 
 
 def _read_ahead(

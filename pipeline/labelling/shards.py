@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -13,8 +14,12 @@ from jaxtyping import UInt8
 from xdistill.grouping.classes import CONFIDENCE_LEVELS, cityscapes
 from xdistill.manifests.progress import Advance
 from xdistill.pipeline.kitti.frames import Frame
+from xdistill.pipeline.labelling.failures import kind_of
 from xdistill.pipeline.labelling.plan import Task
 from xdistill.pipeline.store import LabelArray, LabelStore
+
+HOPELESS_AFTER = 64
+"""Frames that fail for one reason before a run gives up: those of a shard."""
 
 LabelMap = UInt8[np.ndarray, "height width"]
 
@@ -29,6 +34,14 @@ class Outcome:
     """Frames that could not be labelled, with the reason."""
     left_to_others: int = 0
     """Frames whose shard another running process holds."""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether all frames so far failed for one reason, and were many: so would the others."""
+        if self.labelled or len(self.failures) < HOPELESS_AFTER:
+            return False
+        kinds = map(kind_of, self.failures.values())
+        return all(kind == other for kind, other in pairwise(kinds))
 
     def add(self, part: "Outcome") -> None:
         """Count what a part of the run did."""

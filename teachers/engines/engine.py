@@ -32,8 +32,18 @@ def torch_device(name: str) -> torch.device:
         TeacherError: This machine has no such device.
     """
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
+        device = torch.device(name)
+    except RuntimeError as error:
+        # torch lists every kind of hardware that it was ever built for.
+        raise TeacherError(
+            f"there is no device {name!r}",
+            expected="cpu, cuda or cuda:N",
+            where="--device",
+            remedy="give --device cuda for a GPU" if "gpu" in name.lower() else "correct the name",
+        ) from error
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise TeacherError(
             f"the device {name!r} is not available: {str(error).splitlines()[0]}",
             expected="cpu, cuda or cuda:N of this machine",

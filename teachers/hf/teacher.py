@@ -1,6 +1,7 @@
 """Semantic-segmentation models of Hugging Face transformers as teachers."""
 
 import importlib.util
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from xdistill.teachers.engines.network import NetworkTeacher, quiet
 from xdistill.teachers.hf.network import HfNetwork, Scores, map_classes
 from xdistill.teachers.protocol import TeacherError, TeacherSettings
 
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+"""Files of which one describes the image processor."""
 FILES = ("*.json", "*.txt", "*.safetensors")
 """What is downloaded and read: data alone, no pickle."""
 
@@ -78,6 +81,13 @@ def _folder(name: str) -> Path:
     """Find the model's folder; a model of the hub is kept in the cache folder."""
     own = as_path(name)
     if own.is_dir():
+        if not os.access(own, os.R_OK | os.X_OK):
+            raise TeacherError(
+                "the folder may not be read",
+                expected="a model's folder that you may read",
+                where=own.absolute(),
+                remedy="ask its owner for the permission to read it",
+            )
         return own
     kept = cache_folder() / "weights" / name.replace("/", "--")
     if _weights(kept):
@@ -129,16 +139,28 @@ def _from_hub(name: str, kept: Path) -> Path:
 
 
 def _weights(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
+    return sorted(path for path in folder.glob("*.safetensors") if path.is_file())
 
 
 def _require_files(folder: Path) -> None:
-    if not _weights(folder) or not (folder / "config.json").is_file():
+    processor = any((folder / name).is_file() for name in PROCESSORS)
+    lacking = [
+        name
+        for name, found in (
+            ("config.json", (folder / "config.json").is_file()),
+            (PROCESSORS[0], processor),
+            (".safetensors", bool(_weights(folder))),
+        )
+        if not found
+    ]
+    if lacking:
         raise TeacherError(
-            "the folder lacks config.json or .safetensors",
-            expected="a model as save_pretrained writes it; a pickle (.bin) is not read",
+            f"the folder lacks {' and '.join(lacking)}",
+            expected="a model with its image processor as save_pretrained writes them; a pickle "
+            "(.bin) is not read",
             where=folder,
-            remedy="save it again with save_pretrained",
+            remedy="give the model's own folder, or save model and image processor there with "
+            "save_pretrained",
         )
 
 

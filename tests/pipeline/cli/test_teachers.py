@@ -6,15 +6,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from kitti_tree import DRIVE_A, Tree, add_frame
 from material import Material
 
 from xdistill.manifests import loader
 from xdistill.pipeline.cli.teachers import teachers
 from xdistill.teachers.choice import catalogue, check
-from xdistill.teachers.protocol import Teacher
+from xdistill.teachers.protocol import Teacher, TeacherError
 
 DRIVE = "2011_09_26/2011_09_26_drive_0013_sync/image_02/data"
 
@@ -76,6 +78,32 @@ def test_help_lists_the_engines() -> None:
 def test_fetch_of_an_unknown_teacher() -> None:
     answer = CliRunner().invoke(teachers, ["fetch", "ocrnet-hr49"])
     assert answer.exit_code == 1 and "ocrnet-hr48" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "compared"), [(2, [0, 4]), (5, [0, 1, 3, 4, 6]), (20, [*range(8)])]
+)
+def test_check_takes_each_frame_once_from_all_over_the_data(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: int,
+    compared: list[int],
+) -> None:
+    tree = Tree(data=tmp_path / "kitti", labels=tmp_path / "labels")
+    for index in range(8):
+        add_frame(tree, DRIVE_A, index, rng=rng)
+    seen: list[int] = []
+
+    def compare(chosen: Teacher, exact: Teacher, frames: Any, **_: Any) -> check.Agreement:
+        seen.extend(int(key[-10:]) for key, _ in frames)
+        raise TeacherError("seen enough")
+
+    monkeypatch.setattr(check, "compare", compare)
+    arguments = ["check", "bright_teacher:with_settings", "--data", str(tree.data)]
+    options = ["--engine", "fused", "--frames", str(asked), "--device", "cpu"]
+    assert "seen enough" in CliRunner().invoke(teachers, [*arguments, *options]).stderr
+    assert seen == compared
 
 
 @pytest.mark.slow

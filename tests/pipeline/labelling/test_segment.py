@@ -153,6 +153,37 @@ def test_damaged_headers_fail_alone_and_take_no_memory(tree: Tree, store: Path) 
     assert "the label map is 100000x100000" in result.stdout
 
 
+def test_a_run_whose_frames_all_fail_for_one_reason_stops_and_says_it_once(
+    tree: Tree, store: Path
+) -> None:
+    for path in tree.labels.rglob("*.png"):
+        cv2.imwrite(str(path), np.full((12, 40), 26, np.uint8))
+    result = run(tree, store, "--batch-size", "7")
+    assert result.exit_code == 1
+    assert "labelled 0 frames, 69 failed" in result.stdout
+    assert result.stdout.count("failed: ") == result.stdout.count("the label map holds ids 26") == 1
+    assert f"failed alike: {DRIVE_A} 1 l, {DRIVE_A} 2 l, " in result.stdout
+    assert " and 63 other frames\n" in result.stdout
+    assert "first 69 frames all failed for one reason; 3 others were not tried" in result.stdout
+    assert "--ids label" in result.stdout and "fix or remove the frames" not in result.stdout
+
+
+@pytest.mark.parametrize("sound", [0, 69])
+def test_a_run_goes_on_while_a_frame_is_labelled_or_reasons_differ(
+    tree: Tree, store: Path, sound: int
+) -> None:
+    for path in tree.labels.rglob("*.png"):
+        cv2.imwrite(str(path), np.full((12, 40), 26, np.uint8))
+    if sound == 0:
+        cv2.imwrite(str(tree.label(DRIVE_A, sound)), np.full((12, 40), 1, np.uint8))
+    else:
+        tree.label(DRIVE_A, 63).unlink()
+    result = run(tree, store)
+    assert result.exit_code == 1 and "stopped" not in result.stdout
+    done = int(sound == 0)
+    assert f"labelled {done} frames, {72 - done} failed" in result.stdout
+
+
 def test_an_image_of_another_size_within_a_drive_is_named(tree: Tree, store: Path) -> None:
     cv2.imwrite(str(tree.image(DRIVE_A, 7)), np.zeros((12, 41, 3), np.uint8))
     result = run(tree, store)

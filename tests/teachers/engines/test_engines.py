@@ -18,6 +18,7 @@ from xdistill.teachers.engines.engine import (
     describe_engine,
     make_engine,
     mixed,
+    torch_device,
 )
 from xdistill.teachers.engines.fusion import fuse
 from xdistill.teachers.engines.network import quiet
@@ -33,6 +34,15 @@ SMALL = TeacherSettings(input_size="320")
 KEYS = ["a", "b"]
 
 Batch = list[NDArray[np.uint8]]
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "tpu9"])
+def test_a_device_that_torch_does_not_know_is_told_in_few_words(name: str) -> None:
+    with pytest.raises(TeacherError) as caught:
+        torch_device(name)
+    assert str(caught.value).startswith(f"there is no device {name!r}\n  expected: cpu, cuda or")
+    assert len(str(caught.value)) < 150
+    assert ("--device cuda for a GPU" in str(caught.value)) == (name == "gpu")
 
 
 class Blocks(nn.Module):

@@ -1,6 +1,7 @@
 """Models of transformers against transformers' own processing, tiny and random, from a folder."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -348,7 +349,7 @@ def test_model_of_the_hub_is_fetched_once(
 ) -> None:
     asked = published(monkeypatch, "config.json", "model.safetensors")
     for _ in range(2):
-        with pytest.raises(TeacherError, match="of transformers with its image processor"):
+        with pytest.raises(TeacherError, match="with its image processor"):
             load_teacher("hf:nvidia/b1")
     assert asked == ["nvidia/b1"]
     assert (private_cache / "weights" / "nvidia--b1" / "model.safetensors").is_file()
@@ -383,8 +384,25 @@ def test_broken_folders(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="semantic-segmentation model of transformers"):
         load_teacher(f"hf:{folder}")
     (segformer(tmp_path / "bare") / "preprocessor_config.json").unlink()
-    with pytest.raises(TeacherError, match="with its image processor"):
+    with pytest.raises(TeacherError, match="^the folder lacks preprocessor_config.json\n"):
         load_teacher(f"hf:{tmp_path / 'bare'}")
+
+
+def test_a_folder_of_something_else_and_pipes_are_no_model(tmp_path: Path) -> None:
+    lacking = "^the folder lacks config.json and preprocessor_config.json and .safetensors\n"
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(TeacherError, match=lacking):
+        load_teacher(f"hf:{tmp_path}")
+
+
+def test_a_folder_that_may_not_be_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may read everything.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(TeacherError, match="may not be read(.|\n)*ask its owner"):
+        load_teacher(f"hf:{tmp_path}")
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:

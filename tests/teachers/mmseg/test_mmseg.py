@@ -336,7 +336,7 @@ def test_network_that_finds_no_room_on_its_device(
 
 
 def test_unknown_device(checkpoints: Checkpoints) -> None:
-    with pytest.raises(TeacherError, match="^the device 'tpu9' is not available"):
+    with pytest.raises(TeacherError, match="^there is no device 'tpu9'"):
         load_teacher(f"mmseg:{FCN},{checkpoints(FCN)}", device="tpu9")
 
 
