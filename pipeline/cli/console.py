@@ -95,10 +95,7 @@ class Group(Program, click.Group):
 
 
 class Command(Program):
-    """A click command that reads ``xdistill.toml``, prints what it assumes, and reports errors.
-
-    Ctrl-C, SIGTERM and SIGHUP end it with 128 plus the signal's number as exit status, and a line
-    that says what is kept and how to go on.
+    """A click command that reads ``xdistill.toml``, says what it assumes, reports errors and stops.
 
     Keys at the top of the file are defaults of the option of that name in every command; a table
     with the command's name (``[segment]``, ``[train]``) holds defaults of that command alone, which
@@ -112,15 +109,13 @@ class Command(Program):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        typed = tuple(args)
         with _mistakes():
             extra["default_map"] = command_defaults(self, group=parent.command if parent else None)
-            context = super().make_context(info_name, args, parent, **extra)
-        context.meta[TYPED] = shlex.join([*context.command_path.split(), *typed])
-        return context
+            return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _refuse_empty(args)
+        ctx.meta[TYPED] = shlex.join([*ctx.command_path.split(), *args])
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

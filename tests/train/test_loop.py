@@ -185,7 +185,9 @@ def test_an_update_that_breaks_off_is_not_kept(
     )
     with pytest.raises(ReaderError, match="a process that reads images died"):
         train(started.training, started.job)
-    assert ready("run", resumed=True, recipe=started.training.recipe).training.step == 2
+    again = ready("run", resumed=True, steps=4, recipe=started.training.recipe)
+    assert again.training.step == 2
+    assert finish(again) == finish(ready("whole", steps=4))
 
 
 def test_lines_after_the_checkpoint_are_dropped_on_resume(ready: Start, tmp_path: Path) -> None:
