@@ -56,6 +56,12 @@ def test_the_commands_do_what_the_readme_shows(folder: Path, material: Material)
         )
         assert done.returncode == 0, f"$ {command}\n{done.stderr}"
         assert matches(expected, done.stdout), f"$ {command}\n{done.stdout}\nnot\n{expected}"
+    made = {path.name for path in folder.iterdir()}
+    assert {"kitti", "labels.zarr", "runs", "test_split.txt", "train_split.txt"} <= made
+    if (ROOT / ".git").exists():
+        command = ["git", "check-ignore", "--no-index", *made]
+        ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert set(ignored.stdout.split()) == made
 
 
 def test_files_the_readme_names_exist() -> None:
