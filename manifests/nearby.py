@@ -5,6 +5,8 @@ from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 
+from xdistill.manifests.disk import read_bytes
+
 LEVELS_UP = 4
 """From the images of a drive, or from the array of a sequence, up to the root."""
 
@@ -19,6 +21,19 @@ def nearby(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
     parents = takewhile(lambda parent: parent != parent.parent, folder.parents[:LEVELS_UP])
     above = [parent for parent in parents if fits(parent)]
     return above[:1] or [inner for inner in subfolders(_existing(folder)) if fits(inner)]
+
+
+def above(path: Path, file: str, mark: bytes) -> list[Path]:
+    """Folders above a path that hold a file with a mark in it, absolute, from the nearest on."""
+    return [parent for parent in path.absolute().parents if has(parent / file, mark)]
+
+
+def has(file: Path, mark: bytes) -> bool:
+    """Whether a file can be read and holds a mark."""
+    try:
+        return mark in read_bytes(file)
+    except OSError:
+        return False
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -216,6 +216,23 @@ def _indices(names: Iterable[str]) -> set[int]:
     return {number for number in numbers if number <= LAST_INDEX}
 
 
+def missing_frames(root: PathLike, frames: Iterable[Frame]) -> list[Frame]:
+    """The frames that have no image, in the order given.
+
+    Raises:
+        KittiError: The root is missing.
+    """
+    require_root(root)
+    present: dict[str, set[int]] = {}
+    missing = []
+    for frame in frames:
+        if frame.sequence not in present:
+            present[frame.sequence] = present_indices(root, frame.sequence)
+        if frame.index not in present[frame.sequence]:
+            missing.append(frame)
+    return missing
+
+
 def find_frames(
     root: PathLike, *, drives: Sequence[str] | None, cameras: Sequence[Camera]
 ) -> list[Frame]:

@@ -7,27 +7,10 @@ from xdistill.manifests.disk import PathLike, as_path, write
 from xdistill.manifests.download import cache_folder
 from xdistill.pipeline.kitti import layout
 from xdistill.pipeline.kitti.errors import MissingFrameError
-from xdistill.pipeline.kitti.frames import CAMERAS, Frame, present_indices, require_root
+from xdistill.pipeline.kitti.frames import CAMERAS, Frame, missing_frames
 
 NAMED = 8
 """Names or ranges that a message lists before it counts the rest."""
-
-
-def missing_frames(root: PathLike, frames: Iterable[Frame]) -> list[Frame]:
-    """The frames that have no image, in the order given.
-
-    Raises:
-        KittiError: The root is missing.
-    """
-    require_root(root)
-    present: dict[str, set[int]] = {}
-    missing = []
-    for frame in frames:
-        if frame.sequence not in present:
-            present[frame.sequence] = present_indices(root, frame.sequence)
-        if frame.index not in present[frame.sequence]:
-            missing.append(frame)
-    return missing
 
 
 def require_frames(root: PathLike, frames: Sequence[Frame]) -> None:

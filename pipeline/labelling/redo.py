@@ -13,8 +13,7 @@ from pathlib import Path
 
 from xdistill.grouping.scheme import Scheme
 from xdistill.manifests.progress import Advance, unshown
-from xdistill.pipeline.kitti.frames import Frame, require_root
-from xdistill.pipeline.kitti.missing import missing_frames
+from xdistill.pipeline.kitti.frames import Frame, missing_frames, require_root
 from xdistill.pipeline.labelling.plan import Task, done_frames
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import segment

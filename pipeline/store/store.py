@@ -9,6 +9,8 @@ from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme
 from xdistill.manifests import disk
 from xdistill.manifests.disk import PathLike, as_path
+from xdistill.manifests.nearby import above
+from xdistill.pipeline.store import place
 from xdistill.pipeline.store.array import LabelArray
 from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
 from xdistill.pipeline.store.format import (
@@ -38,7 +40,6 @@ from xdistill.pipeline.store.metadata import (
     read_document,
     repair_remedy,
 )
-from xdistill.pipeline.store.place import require_place
 
 
 class LabelStore:
@@ -277,8 +278,10 @@ def _root_document(teacher: Mapping[str, Any], fingerprint: str) -> bytes:
 
 
 def _root_attributes(path: Path) -> Mapping[str, Any]:
-    require_place(path)
+    if outer := above(path, DOCUMENT, place.MARK):
+        raise place.inside(path, outer)
     if not (path / DOCUMENT).is_file():
+        place.require_none_below(path)
         raise LabelStoreError(
             "there is no label store here" if path.exists() else "the label store does not exist",
             expected=f"a folder with a {DOCUMENT}, made by xd-pipeline segment",

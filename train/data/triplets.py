@@ -8,8 +8,8 @@ from pathlib import Path
 
 from xdistill.manifests.errors import shown
 from xdistill.pipeline.kitti.errors import MissingFrameError
-from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, find_frames
-from xdistill.pipeline.kitti.missing import listing, missing_frames, name_frames, require_frames
+from xdistill.pipeline.kitti.frames import CAMERA_CHOICES, Frame, find_frames, missing_frames
+from xdistill.pipeline.kitti.missing import listing, name_frames, require_frames
 from xdistill.pipeline.kitti.splits import EVERYTHING, load_split
 
 OFFSETS = (-1, 1)

@@ -8,8 +8,8 @@ import pytest
 from material import Material
 
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError
-from xdistill.pipeline.kitti.frames import SUFFIXES, Frame, find_frames, image_path
-from xdistill.pipeline.kitti.missing import missing_frames, require_frames
+from xdistill.pipeline.kitti.frames import SUFFIXES, Frame, find_frames, image_path, missing_frames
+from xdistill.pipeline.kitti.missing import require_frames
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"
 B = "2011_09_28/2011_09_28_drive_0001_sync"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from xdistill.pipeline.kitti.errors import KittiError, MissingFrameError
-from xdistill.pipeline.kitti.frames import Frame
-from xdistill.pipeline.kitti.missing import missing_frames, name_frames, require_frames
+from xdistill.pipeline.kitti.frames import Frame, missing_frames
+from xdistill.pipeline.kitti.missing import name_frames, require_frames
 from xdistill.pipeline.kitti.splits import read_split
 
 A = "2011_09_26/2011_09_26_drive_0001_sync"
