@@ -28,7 +28,6 @@ from xdistill.train.data.readers import (
 )
 from xdistill.train.data.triplets import Selection, Triplets, find_triplets
 from xdistill.train.networks.depth import require_networks
-from xdistill.train.precision import require_precision
 from xdistill.train.recipe.file import load_recipe, load_run_recipe, override
 from xdistill.train.recipe.recipe import Recipe
 from xdistill.train.run import (
@@ -40,7 +39,13 @@ from xdistill.train.run import (
     resumed_recipe,
     start_run,
 )
-from xdistill.train.training import Training, TrainingError, choose_device, new_training
+from xdistill.train.training import (
+    Training,
+    TrainingError,
+    choose_device,
+    new_training,
+    require_precision,
+)
 from xdistill.train.validation import Validation, find_validation
 
 NOT_DETERMINISTIC = (

@@ -16,8 +16,7 @@ from xdistill.train.networks.depth import depth_network
 from xdistill.train.networks.pose import PoseNetwork
 from xdistill.train.objective.geometry import invert_pose, pose_matrix
 from xdistill.train.objective.losses import Reduction, Views, d2s_loss, self_supervised, total_loss
-from xdistill.train.precision import autocast
-from xdistill.train.recipe.recipe import Recipe
+from xdistill.train.recipe.recipe import Precision, Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +149,15 @@ class Model(nn.Module):
         with autocast(recipe.precision, read.device):
             logits: Tensor = self.d2s(read)
         return logits.float()
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """A context in which networks run in a format; the losses belong outside, in float32.
+
+    Weights, their gradients and what needs the range of float32 stay in float32.
+    """
+    lower = precision != "float32"
+    return torch.autocast(device.type, getattr(torch, precision) if lower else None, enabled=lower)
 
 
 def pose_network(recipe: Recipe) -> PoseNetwork | CostVolumePoseNetwork | None:

@@ -9,8 +9,7 @@ import torch
 from xdistill.manifests.errors import XDistillError
 from xdistill.train.model import Model
 from xdistill.train.objective.losses import Reduction
-from xdistill.train.precision import gradient_scaler
-from xdistill.train.recipe.recipe import Recipe
+from xdistill.train.recipe.recipe import Precision, Recipe, RecipeError
 
 
 class TrainingError(XDistillError, RuntimeError):
@@ -134,6 +133,39 @@ def choose_device(name: str | torch.device | None) -> torch.device:
             remedy="use --device cpu, or install PyTorch for your GPU (pytorch.org)",
         )
     return device
+
+
+def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
+    """Keeps the gradients of float16 in its range; does nothing in the other formats.
+
+    A step whose gradient overflows changes no weight, and the next gradients are scaled less.
+    """
+    return torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+
+def require_precision(recipe: Recipe, device: torch.device) -> None:
+    """Refuse a format in which the device does not calculate.
+
+    Raises:
+        RecipeError: It lacks the recipe's.
+    """
+    known = ["float32", *(name for name in ("bfloat16", "float16") if _has(device, name))]
+    if recipe.precision in known:
+        return
+    raise RecipeError(
+        f"precision is {recipe.precision}, in which device {device} does not calculate",
+        expected=f"one of {', '.join(known)}",
+        where=f"recipe {recipe.name!r}",
+        remedy=f"give --set precision={known[-1]}, or another --device",
+    )
+
+
+def _has(device: torch.device, name: str) -> bool:
+    """Whether the device has arithmetic of a 16-bit format, rather than an emulation."""
+    if device.type == "cuda":
+        return name == "float16" or torch.cuda.is_bf16_supported(including_emulation=False)
+    short = {"bfloat16": "bf16", "float16": "fp16"}[name]
+    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{short}_supported")())
 
 
 @contextmanager

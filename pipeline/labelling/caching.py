@@ -10,9 +10,8 @@ from jaxtyping import UInt8
 
 from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.progress import Advance, unshown, usable_cores
-from xdistill.pipeline.kitti.frames import Frame, image_path
+from xdistill.pipeline.kitti.frames import Frame, image_path, missing_frames
 from xdistill.pipeline.kitti.images import read_at_size
-from xdistill.pipeline.kitti.missing import missing_frames
 from xdistill.pipeline.labelling.plan import Task, open_existing
 from xdistill.pipeline.labelling.shards import Outcome
 from xdistill.pipeline.store import LabelStore

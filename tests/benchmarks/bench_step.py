@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xdistill.train.data.dataset import Batch, unit_images
-from xdistill.train.model import Model, Terms
+from xdistill.train.model import Model, Terms, autocast
 from xdistill.train.networks.d2s import D2SNetwork
 from xdistill.train.objective.geometry import invert_pose, pose_matrix
 from xdistill.train.objective.losses import cross_entropy
-from xdistill.train.precision import autocast
 from xdistill.train.recipe.recipe import Precision, Recipe
 from xdistill.train.training import new_training
 

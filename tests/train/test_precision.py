@@ -6,12 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 from training_runs import RECIPE, Start, finish
 
-from xdistill.train import precision
 from xdistill.train.data.dataset import Batch
-from xdistill.train.model import Terms
-from xdistill.train.precision import require_precision
+from xdistill.train.model import Terms, autocast
 from xdistill.train.recipe.recipe import Precision, RecipeError
-from xdistill.train.training import new_training
+from xdistill.train.training import new_training, require_precision
 
 CPU = torch.device("cpu")
 LOWER: tuple[Precision, ...] = ("bfloat16", "float16")
@@ -78,7 +76,7 @@ def test_networks_run_in_the_format_and_everything_after_them_in_float32(
 @pytest.mark.slow
 def test_disparities_are_finer_than_their_networks_format(batch: Batch) -> None:
     model = new_training(replace(FULL_SIZE, precision="bfloat16"), device=CPU).model
-    with torch.no_grad(), precision.autocast("bfloat16", CPU):
+    with torch.no_grad(), autocast("bfloat16", CPU):
         disparity = model.depth(batch.inputs[:, 0].float() / 255)[0]
     assert not torch.equal(disparity, disparity.bfloat16().float())
 
@@ -93,7 +91,7 @@ def test_disparities_are_finer_than_their_networks_format(batch: Batch) -> None:
 def test_a_format_that_the_device_lacks_is_refused_by_name(
     ready: Start, monkeypatch: pytest.MonkeyPatch, kind: Precision, has: tuple[str], remedy: str
 ) -> None:
-    monkeypatch.setattr(precision, "_has", lambda device, name: name in has)
+    monkeypatch.setattr("xdistill.train.training._has", lambda device, name: name in has)
     with pytest.raises(RecipeError, match=rf"precision is {kind}.*device cpu(.|\n)*{remedy}"):
         ready("run", recipe=replace(RECIPE, precision=kind))
 
@@ -106,7 +104,7 @@ def test_every_device_has_float32() -> None:
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     ready: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_has", lambda device, name: True)
+    monkeypatch.setattr("xdistill.train.training._has", lambda device, name: True)
     recipe = replace(RECIPE, precision="float16")
     whole = ready("whole", recipe=recipe, steps=2)
     # A scale that is not the one to start with.
@@ -123,7 +121,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 def test_a_gradient_beyond_float16_changes_no_weight_and_lowers_the_scale(
     ready: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_has", lambda device, name: True)
+    monkeypatch.setattr("xdistill.train.training._has", lambda device, name: True)
     started = ready("run", recipe=replace(RECIPE, precision="float16"), steps=2)
     training = started.training
     training.scaler.load_state_dict({**STATE, "scale": 2.0**126})
