@@ -21,9 +21,10 @@ ROOT = Path(__file__).parents[1]
 for variable in ("XDISTILL_DATA", "XDISTILL_CACHE", "XDISTILL_SPLITS"):
     os.environ.pop(variable, None)
 
-# A shell hands SIGINT down as ignored to what it runs in the background. With Python's handler in
-# place, this process and every command that a test starts can be interrupted.
+# A shell hands SIGINT down as ignored to what it runs in the background, and nohup SIGHUP. With
+# handlers in place, this process and every command that a test starts can be interrupted.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before any module of the package is imported.
 install_import_hook(list(modules_with_shapes(ROOT)), "run_time_checks.checked")

@@ -52,4 +52,6 @@ def load_depth_network(
         recipe = load_run_recipe(run)
         network = depth_network(recipe)
         load_strictly(network, part(content, "depth", run), where=run / FILE_NAME)
+    # The layout that it was trained in: another would round another way.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().to(place), recipe

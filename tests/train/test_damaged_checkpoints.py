@@ -125,7 +125,7 @@ def test_damage_to_a_peers_files(training: Training, peer: Path, file: str) -> N
 def test_damage_is_told_before_a_training_goes_on(training: Training, run: Path) -> None:
     path = run / FILE_NAME
     content = path.read_bytes()
-    moments = training.optimiser.state_dict()["state"][0]["exp_avg"].numpy().tobytes()
+    moments = bytes(training.optimiser.state_dict()["state"][0]["exp_avg"].untyped_storage())
     place = content.index(moments)
     path.write_bytes(
         content[: place + 3] + bytes([content[place + 3] ^ 0x40]) + content[place + 4 :]

@@ -182,7 +182,7 @@ def test_the_recipe_of_the_start_counts_whatever_its_file_says_now(tmp_path: Pat
     file.write_text(
         file.read_text()
         .replace("lr = 0.5", "lr = 0.0001")
-        .replace("num_workers = 2", "num_workers = 1")
+        .replace(f"num_workers = {RECIPE.num_workers}", "num_workers = 1")
     )
     assert resumed_recipe(run, load_run_recipe(run)).num_workers == 1
 
