@@ -99,9 +99,14 @@ def test_record_of_a_run(
 ) -> None:
     path = run / "run.json"
     data = path.read_bytes()
-    inputs = [*damaged(data), *encoded(data), *no_files(), *json_forms(data, levels=1)]
+    inputs = [
+        *damaged(data),
+        *encoded(data),
+        *no_files(),
+        *json_forms(data, values=(-1,), levels=1),
+    ]
     report = fuzz("run.json", path, inputs, resumed(path))
-    must_hold(report, record=record_property, at_least=60)
+    must_hold(report, record=record_property, at_least=45)
 
 
 def logs(good: bytes) -> Iterator[Malformed]:
@@ -124,9 +129,9 @@ def test_log_of_a_run(
 ) -> None:
     path = run / "metrics.jsonl"
     data = path.read_bytes()
-    inputs = [*damaged(data), *encoded(data), *no_files(), *logs(data)]
+    inputs = [*damaged(data), *list(encoded(data))[:4], *no_files(), *logs(data)][::2]
     report = fuzz("metrics.jsonl", path, inputs, resumed(path))
-    must_hold(report, record=record_property, at_least=30)
+    must_hold(report, record=record_property, at_least=14)
 
 
 def saved(value: Any, **options: Any) -> bytes:
@@ -187,7 +192,7 @@ def pickles(good: bytes) -> Iterator[Malformed]:
 
 def of_weights(good: bytes) -> list[Malformed]:
     """Malformed files of weights."""
-    inputs = [*damaged(good), *no_files(), *flipped(good, 12), *overwritten(good, 4)]
+    inputs = [*damaged(good), *no_files(), *flipped(good, 6), *overwritten(good, 2)]
     return [*inputs, *pickles(good)]
 
 
@@ -271,7 +276,7 @@ def test_published_depth_networks(
 ) -> None:
     path = peer / name
     report = fuzz(f"peer's {name}", path, of_weights(path.read_bytes()), evaluated(peer))
-    must_hold(report, record=record_property, at_least=55)
+    must_hold(report, record=record_property, at_least=45)
 
 
 @pytest.fixture
@@ -299,7 +304,7 @@ def test_published_pose_networks(
     # A folder without a pose network starts with a random one.
     inputs = [one for one in inputs if one.name not in ("missing", "a link to nothing")]
     report = fuzz("peer's pose.pth", path, inputs, started(f"init={peer}"))
-    must_hold(report, record=record_property, at_least=55)
+    must_hold(report, record=record_property, at_least=45)
 
 
 def test_weights_of_an_encoder(
@@ -309,7 +314,7 @@ def test_weights_of_an_encoder(
     torch.save(ResNetEncoder("resnet18").state_dict(), path)
     action = started(f"encoder_weights={path}")
     report = fuzz("encoder_weights", path, of_weights(path.read_bytes()), action)
-    must_hold(report, record=record_property, at_least=55)
+    must_hold(report, record=record_property, at_least=45)
 
 
 def test_checkpoint_of_a_teacher(good: Path, record_property: Record) -> None:

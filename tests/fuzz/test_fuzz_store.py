@@ -74,7 +74,7 @@ def documents(good: bytes, others: Iterable[bytes]) -> Iterator[Malformed]:
     yield from damaged(good)
     yield from encoded(good)
     yield from no_files()
-    yield from json_forms(good, values=(None, -1))
+    yield from json_forms(good, values=(-1,))
     yield from flipped(good, 6)
     for number, other in enumerate(others):
         yield content(f"the document of place {number}", other)
@@ -97,7 +97,7 @@ def test_documents(
         )
         for command, action in commands.items()
     ]
-    must_hold(*reports, record=record_property, at_least=30 * len(commands))
+    must_hold(*reports, record=record_property, at_least=28 * len(commands))
 
 
 @pytest.mark.parametrize("name", CHUNKS)
@@ -119,4 +119,4 @@ def test_chunks(
         )
         for command, action in commands.items()
     ]
-    must_hold(*reports, record=record_property, at_least=30 * len(commands))
+    must_hold(*reports, record=record_property, at_least=28 * len(commands))
