@@ -262,11 +262,11 @@ def _plan_text(share: "Plan", part: str | None) -> str:
 
 def _finish(plan: "Plan", labelling: "Labelling", outcome: "Outcome", *, part: str | None) -> None:
     """Print what was done and what comes next; exit status 1 where frames failed."""
-    from xdistill.pipeline.labelling.failures import lines
-
     store = labelling.store
-    for line in lines(outcome.failures):
-        click.echo(line)
+    if outcome.failures:
+        from xdistill.pipeline.labelling.failures import lines
+
+        click.echo("\n".join(lines(outcome.failures)))
     if not plan.tasks:
         click.echo(f"nothing to do: all {plan.requested} frames are in {store}")
     elif not labelling.tasks:
