@@ -23,7 +23,7 @@ JPEG = 7
 """The one frame that is a JPEG."""
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def narrow() -> Iterator[None]:
     """Networks with a tenth of the width: what reads files does not depend on it."""
     with pytest.MonkeyPatch.context() as patch:
