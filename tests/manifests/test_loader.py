@@ -75,3 +75,9 @@ def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "own.toml")
     with pytest.raises(ManifestError, match="it is a named pipe"):
         loader.load("recipes", str(tmp_path / "own.toml"))
+
+
+def test_a_file_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.toml").write_text("a = 1\n")
+    assert loader.load("recipes", "~/own.toml") == {"a": 1}

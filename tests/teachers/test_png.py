@@ -235,3 +235,11 @@ def test_real_labels_equal_their_files(material: Material) -> None:
     image = np.zeros((*expected.shape, 3), np.uint8)
     labels = load_teacher(f"png:{folder}").label([image], [KEY])
     assert np.array_equal(labels.classes[0], expected)
+
+
+def test_hidden_files_are_no_label_maps(tmp_path: Path) -> None:
+    path = (tmp_path / KEY).with_name("._0000000050.png")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(TeacherError, match="holds no label maps"):
+        PngTeacher(tmp_path)

@@ -287,3 +287,14 @@ def test_the_street_pair_differs_in_the_distillation_alone() -> None:
 def test_what_the_papers_do_not_have_is_off_in_their_recipes() -> None:
     recipe = load_recipe("xdistill-rn50")
     assert (recipe.pose_network, recipe.row_prior, recipe.automask_start) == ("resnet", None, 0.0)
+
+
+def test_files_of_a_recipe_may_lie_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "base.toml").write_text('base = "xdistill-rn18"\nscheme = "~/mine.toml"\n')
+    (tmp_path / "own.toml").write_text('base = "~/base.toml"\ninit = "~/runs/first"\n')
+    recipe = load_recipe("~/own.toml")
+    assert recipe.scheme == str(tmp_path / "mine.toml")
+    assert recipe.init == str(tmp_path / "runs" / "first")
