@@ -14,9 +14,9 @@ from xdistill.manifests import loader
 from xdistill.manifests.errors import ManifestError, shown
 
 LONGEST_NAME = 40
-NAME = re.compile(rf"[\w-]{{1,{LONGEST_NAME}}}")
-RESERVED_ENDING = "_commit"
-"""Ending of the arrays in which the store records what is committed."""
+NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NAME}}}")
+RESERVED_ENDINGS = ("_commit", "_counts")
+"""Endings of the arrays that the store keeps beside each array of labels."""
 IGNORE_NAME = "ignore"
 """What reports call the pixels of no group."""
 SCHEME_KEYS = ("name", "source", "group")
@@ -168,11 +168,11 @@ def _name(content: Mapping[str, Any], *, where: str) -> str:
     name = content.get("name")
     if type(name) is int:
         name = str(name)
-    if not isinstance(name, str) or not NAME.fullmatch(name) or name.endswith(RESERVED_ENDING):
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name.endswith(RESERVED_ENDINGS):
         raise _malformed(
             f"the name {shown(name)} cannot be part of an array's name",
-            f"name = ..., at most {LONGEST_NAME} letters, digits, - and _, "
-            f"not ending in {RESERVED_ENDING}",
+            f"name = ..., at most {LONGEST_NAME} letters a to z, digits, - and _, "
+            f"not ending in {' or '.join(RESERVED_ENDINGS)}",
             where,
         )
     return name

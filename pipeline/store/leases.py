@@ -78,17 +78,31 @@ class Leases:
         """Wait for, and hold, the right to create and grow arrays.
 
         Args:
-            path: The root's own document, which is replaced only while the store holds no frame.
+            path: The root's own document. It is replaced under this lock, or by a zarr user.
 
         Raises:
-            LabelStoreError: Locks are required and the file system has none, or it is read-only.
+            LabelStoreError: Locks are required and the file system has none, or it is read-only;
+                or the store has meanwhile become another teacher's.
         """
-        with disk_errors(path):
-            handle = open_to_lock(path, os.O_RDWR)
+        handle = self._lock_current(path)
         try:
-            self._flock(handle, fcntl.LOCK_EX, path)
+            self._require_bound()
             yield
         finally:
+            close_locked(handle)
+
+    def _lock_current(self, path: Path) -> int:
+        """Wait for the lock on a file, or on the one that has meanwhile taken its name."""
+        while True:
+            with disk_errors(path):
+                handle = open_to_lock(path, os.O_RDWR)
+            try:
+                self._flock(handle, fcntl.LOCK_EX, path)
+            except OSError:
+                close_locked(handle)
+                raise
+            if _is_current(path, handle):
+                return handle
             close_locked(handle)
 
     def _lock(self, path: Path) -> int | None:

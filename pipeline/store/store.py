@@ -1,28 +1,27 @@
 """The label store as a whole: its teacher, its sequences and their arrays."""
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from xdistill.grouping.classes import cityscapes
 from xdistill.grouping.scheme import Scheme
 from xdistill.manifests import disk
 from xdistill.manifests.disk import PathLike, as_path
-from xdistill.manifests.nearby import above
-from xdistill.pipeline.store import place
 from xdistill.pipeline.store.array import LabelArray
-from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError
+from xdistill.pipeline.store.errors import CorruptLabelsError, LabelStoreError, NoLocksError
 from xdistill.pipeline.store.format import (
     COMMIT_SUFFIX,
     COUNTS_SUFFIX,
     DOCUMENT,
-    FORMAT_VERSION,
     Description,
     documents,
     group_document,
     is_store_group,
     plain,
+    seal,
 )
 from xdistill.pipeline.store.leases import (
     Leases,
@@ -38,8 +37,17 @@ from xdistill.pipeline.store.metadata import (
     label_remedy,
     read_description,
     read_document,
-    repair_remedy,
 )
+from xdistill.pipeline.store.root import (
+    create_root,
+    other_teacher,
+    root_attributes,
+    root_document,
+)
+
+SUFFIXES = (COMMIT_SUFFIX, COUNTS_SUFFIX)
+LONGEST_NAME = 100
+ARRAY_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NAME}}}")
 
 
 class LabelStore:
@@ -61,7 +69,7 @@ class LabelStore:
             LabelStoreError: There is no label store, it is damaged, or of a newer version.
         """
         folder = as_path(path)
-        return cls(folder, _root_attributes(folder), None)
+        return cls(folder, root_attributes(folder), None)
 
     @classmethod
     def open_for_writing(
@@ -87,17 +95,18 @@ class LabelStore:
         """
         folder = as_path(path)
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            _create_root(folder, teacher, fingerprint)
+            create_root(folder, teacher, fingerprint)
         leases = Leases(
             locking,
             require_bound=lambda: cls.open(folder).require_teacher(
                 teacher=teacher, fingerprint=fingerprint
             ),
         )
-        store = cls(folder, _root_attributes(folder), leases)
+        store = cls(folder, root_attributes(folder), leases)
         store.require_teacher(teacher=teacher, fingerprint=fingerprint)
         with disk_errors(folder):
             sweep(folder, locking)
+        store._finish_giving()
         return store
 
     def __repr__(self) -> str:
@@ -130,7 +139,7 @@ class LabelStore:
             LabelStoreError: The fingerprints differ; the differences of the records are shown.
         """
         if self.fingerprint != fingerprint:
-            raise _other_teacher(self.path, self._attributes, teacher, fingerprint)
+            raise other_teacher(self.path, self._attributes, teacher, fingerprint)
 
     def belongs_to_nobody(self) -> bool:
         """Whether no frame is committed and nobody writes, so that any teacher may have it."""
@@ -148,23 +157,40 @@ class LabelStore:
     def give_to(self, *, teacher: Mapping[str, Any], fingerprint: str) -> None:
         """Give a store that belongs to nobody to a teacher; any other is left as it is.
 
-        A writer of the former teacher looks at the root's document under every lease that it takes:
-        either it sees the new one and stops, or its lease or its frames are seen here.
+        A writer of the former teacher looks at the root's document under every lease that it takes
+        and whenever it creates something: either it sees the new one and stops, or its lease or
+        its frames are seen here. Without locks that cannot be known, and nothing is given.
 
         Raises:
             LabelStoreError: The disk is full or read-only.
         """
-        if not self.belongs_to_nobody():
-            return
-        document = _root_document(teacher, fingerprint)
-        with disk_errors(self.path):
-            disk.write(self.path / DOCUMENT, [document])
+        root = self.path / DOCUMENT
+        with suppress(NoLocksError), disk_errors(root), Leases("required").metadata(root):
+            former = group_document(root_attributes(self.path))
             if not self.belongs_to_nobody():
-                disk.write(self.path / DOCUMENT, [group_document(self._attributes)])
                 return
-            for sequence in map(Path, self.sequences()):
-                for group in (sequence, *sequence.parents[:-1]):
-                    disk.write(self.path / group / DOCUMENT, [document])
+            disk.write(root, [root_document(teacher, fingerprint)])
+            if not self.belongs_to_nobody():
+                disk.write(root, [former])
+                return
+            self._give_groups(root_document(teacher, fingerprint))
+
+    def _give_groups(self, document: bytes) -> None:
+        """Write the root's document into every group that has another teacher's."""
+        for group in self._groups_of_others(document):
+            disk.write(group / DOCUMENT, [document])
+
+    def _finish_giving(self) -> None:
+        """Complete what a crash cut short after the root was given to this teacher."""
+        root, document = self.path / DOCUMENT, group_document(self._attributes)
+        if self._groups_of_others(document):
+            with suppress(NoLocksError), disk_errors(root), Leases("required").metadata(root):
+                if self.belongs_to_nobody():
+                    self._give_groups(document)
+
+    def _groups_of_others(self, document: bytes) -> list[Path]:
+        """Groups below the root with the intact document of another teacher."""
+        return [group for group in _groups_below(self.path) if _is_of_another(group, document)]
 
     def sequences(self) -> list[str]:
         """Sequences that have arrays: ``<date>/<drive>/image_0X``, sorted."""
@@ -259,68 +285,6 @@ class LabelStore:
                 disk.create_folder(self.path / group, {DOCUMENT: document})
 
 
-def _create_root(path: Path, teacher: Mapping[str, Any], fingerprint: str) -> None:
-    document = _root_document(teacher, fingerprint)
-    with disk_errors(path):
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        # If another writer creates the same store, its folder is kept and compared next.
-        disk.create_folder(path.absolute(), {DOCUMENT: document})
-
-
-def _root_document(teacher: Mapping[str, Any], fingerprint: str) -> bytes:
-    attributes = {
-        "format_version": FORMAT_VERSION,
-        "classes": list(cityscapes().names),
-        "teacher": plain(teacher),
-        "fingerprint": fingerprint,
-    }
-    return group_document(attributes)
-
-
-def _root_attributes(path: Path) -> Mapping[str, Any]:
-    if outer := above(path, DOCUMENT, place.MARK):
-        raise place.inside(path, outer)
-    if not (path / DOCUMENT).is_file():
-        place.require_none_below(path)
-        raise LabelStoreError(
-            "there is no label store here" if path.exists() else "the label store does not exist",
-            expected=f"a folder with a {DOCUMENT}, made by xd-pipeline segment",
-            where=path.absolute(),
-            remedy="check --store, or run xd-pipeline segment; if this was a label store, "
-            + repair_remedy(path),
-        )
-    try:
-        document = read_document(path)
-        reason = None if is_store_group(document) else f"the {DOCUMENT} is not that of a store"
-    except CorruptLabelsError as error:
-        reason = error.headline
-    if reason is not None:
-        raise CorruptLabelsError(
-            f"the folder holds no label store, or a damaged one: {reason}",
-            expected=f"a {DOCUMENT} as xd-pipeline segment writes it",
-            where=path.absolute(),
-            remedy=f"check --store; if this is a label store, {repair_remedy(path)}",
-        )
-    return dict(document["attributes"])
-
-
-def _other_teacher(
-    path: Path, attributes: Mapping[str, Any], teacher: Mapping[str, Any], fingerprint: str
-) -> LabelStoreError:
-    stored = attributes["teacher"]
-    offered = plain(teacher)
-    differing = sorted(k for k in {*stored, *offered} if stored.get(k) != offered.get(k))
-    lines = (
-        f"\n    {k}: {stored.get(k)!r} in the store, {offered.get(k)!r} now" for k in differing
-    )
-    return LabelStoreError(
-        f"the teacher has fingerprint {fingerprint}",
-        expected=f"the store's teacher, {attributes['fingerprint']}{''.join(lines)}",
-        where=path.absolute(),
-        remedy="use the store's own teacher, or give another --store",
-    )
-
-
 def _is_complete(folder: Path, wanted: Description) -> bool:
     """Whether nothing must be created or grown; other differences are refused later."""
     if not _is_array(folder / wanted.name):
@@ -330,14 +294,32 @@ def _is_complete(folder: Path, wanted: Description) -> bool:
 
 
 def _create_or_grow(folder: Path, wanted: Description) -> None:
+    # Before anything changes.
     if _is_array(folder / wanted.name):
-        # Before anything changes.
         _refuse_difference(folder / wanted.name, read_description(folder / wanted.name), wanted)
+    else:
+        _refuse_name(folder, wanted.name)
     for path, document in documents(folder, wanted).items():
         if not path.is_dir():
             disk.create_folder(path, {DOCUMENT: document})
         elif read_description(path).length < wanted.length:
             disk.write(path / DOCUMENT, [document])
+
+
+def _refuse_name(folder: Path, name: str) -> None:
+    """Refuse a new array whose folders could be taken for another's, here or where it is copied."""
+    others = folder_names(folder)
+    taken = [other for other in others if other.casefold() == name.casefold()]
+    # An earlier version made arrays that are named like a companion of this one.
+    taken += [name + suffix for suffix in SUFFIXES if _is_array(folder / (name + suffix))]
+    if not ARRAY_NAME.fullmatch(name) or name.endswith(SUFFIXES) or taken:
+        raise LabelStoreError(
+            f"no array can be named {name[:80]}" + (f" beside {taken[0]}" if taken else ""),
+            expected=f"up to {LONGEST_NAME} of the letters a to z, digits, - and _, not ending in "
+            f"{' or '.join(SUFFIXES)}, and no name that differs in upper and lower case alone",
+            where=folder,
+            remedy="give the scheme another name in its TOML file",
+        )
 
 
 def _refuse_difference(folder: Path, found: Description, wanted: Description) -> None:
@@ -364,5 +346,21 @@ def _array_folders(folder: Path) -> Iterator[Path]:
     for entry in (folder / name for name in folder_names(folder)):
         if _is_array(entry):
             yield entry
-        elif not entry.name.endswith((COMMIT_SUFFIX, COUNTS_SUFFIX)):
+        elif not entry.name.endswith(SUFFIXES):
             yield from _array_folders(entry)
+
+
+def _groups_below(folder: Path) -> Iterator[Path]:
+    """Folders below a group that are groups too."""
+    for entry in (folder / name for name in folder_names(folder)):
+        if not _is_array(entry) and not entry.name.endswith(SUFFIXES):
+            yield entry
+            yield from _groups_below(entry)
+
+
+def _is_of_another(group: Path, document: bytes) -> bool:
+    try:
+        found = read_document(group)
+    except LabelStoreError:
+        return False
+    return is_store_group(found) and seal(found) != document

@@ -17,9 +17,9 @@ from material import Material
 from numpy.typing import NDArray
 
 from xdistill.grouping.classes import cityscapes
-from xdistill.grouping.scheme import RESERVED_ENDING, Scheme, SchemeError, load_scheme, remap
+from xdistill.grouping.scheme import RESERVED_ENDINGS, Scheme, SchemeError, load_scheme, remap
 from xdistill.manifests.errors import ManifestError
-from xdistill.pipeline.store.format import COMMIT_SUFFIX
+from xdistill.pipeline.store.format import COMMIT_SUFFIX, COUNTS_SUFFIX
 
 # Table 1, Cai et al. 2021, written out by hand: train id -> group.
 TABLE_1 = (3, 3, 2, 2, 2, 0, 0, 0, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1)
@@ -86,6 +86,8 @@ def test_a_users_own_table_by_path(tmp_path: Path) -> None:
         ('name = "x"\n[group]\nid = 0\n', "the scheme has no groups"),
         (ONE.replace("mine", "a" * 300), "the name 'aaaa"),
         (ONE.replace('"mine"', '"a_commit"'), "the name 'a_commit' cannot be part"),
+        (ONE.replace('"mine"', '"a_counts"'), "the name 'a_counts' cannot be part"),
+        (ONE.replace('"mine"', '"größe"'), "the name 'größe' cannot be part"),
         (ONE.replace('"mine"', "true"), "the name True"),
         (ONE.replace('"mine"', "1.5"), "the name 1.5"),
         (ONE.replace('"mine"', '"a\\nb"'), "the name 'a\\nb'"),
@@ -183,7 +185,7 @@ def test_other_types_are_refused() -> None:
 
 
 def test_the_reserved_ending_is_the_stores() -> None:
-    assert RESERVED_ENDING == COMMIT_SUFFIX
+    assert RESERVED_ENDINGS == (COMMIT_SUFFIX, COUNTS_SUFFIX)
 
 
 def test_grouping_does_not_import_torch() -> None:

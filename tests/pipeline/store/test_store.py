@@ -1,12 +1,18 @@
 """A store written and read again: by its own code and by plain zarr-python; what it refuses."""
 
 import errno
+import fcntl
+import os
+import random
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from faulty_disk import Crash, FaultyDisk, Moment
 from label_stores import SEQUENCE, SIZE, TEACHER, frame, new_array, new_store, snapshot
 
 from xdistill.manifests import disk
@@ -17,7 +23,9 @@ from xdistill.pipeline.store import (
     LabelStoreError,
     UncommittedFrameError,
     chunks,
+    leases,
 )
+from xdistill.pipeline.store.verify import verify_store
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -275,6 +283,9 @@ OTHER = {"kind": "png", "weights": "def", "size": [4, 6]}
 
 
 def open_for(path: Path, teacher: dict[str, object], fingerprint: str) -> LabelStore:
+    """As ``segment`` does."""
+    with suppress(LabelStoreError):
+        return LabelStore.open_for_writing(path, teacher=teacher, fingerprint=fingerprint)
     LabelStore.open(path).give_to(teacher=teacher, fingerprint=fingerprint)
     return LabelStore.open_for_writing(path, teacher=teacher, fingerprint=fingerprint)
 
@@ -328,3 +339,94 @@ def test_a_writer_whose_store_went_to_another_teacher_stops(tmp_path: Path) -> N
     with pytest.raises(LabelStoreError, match="the teacher has fingerprint f1"):
         array.write_shard(0, {3: frame(3)})
     assert LabelStore.open(tmp_path / "s").array(SEQUENCE, "classes").committed() == []
+
+
+def test_a_stale_writer_creates_nothing_in_a_store_given_away(tmp_path: Path) -> None:
+    stale = new_store(tmp_path / "s")
+    open_for(tmp_path / "s", OTHER, "f2")
+    before = snapshot(tmp_path / "s")
+    with pytest.raises(LabelStoreError, match="the teacher has fingerprint f1"):
+        new_array(stale)
+    assert snapshot(tmp_path / "s") == before
+
+
+def test_a_store_is_not_given_away_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_array(new_store(tmp_path / "s"))
+
+    def flock(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(LabelStoreError, match="the teacher has fingerprint f2"):
+        open_for(tmp_path / "s", OTHER, "f2")
+
+
+@pytest.mark.parametrize("moment", ["before", "middle"])
+@pytest.mark.parametrize("power", [False, True])
+def test_a_crash_while_a_store_is_given_away(tmp_path: Path, moment: Moment, power: bool) -> None:
+    crashes = 0
+    while True:
+        path = tmp_path / str(crashes)
+        new_array(new_store(path)).write_shard(0, {}, failed=[3])
+        disk = FaultyDisk()
+        with disk.installed():
+            disk.arm(crashes, moment)
+            try:
+                open_for(path, OTHER, "f2")
+            except Crash:
+                crashes += 1
+            else:
+                break
+        if power:
+            disk.lose_power(random.Random(crashes))
+        # Whoever comes next, the same teacher or the former one: it has the store whole.
+        teacher, fingerprint = ((OTHER, "f2"), (TEACHER, "f1"))[crashes % 2]
+        array = new_array(open_for(path, teacher, fingerprint))
+        array.write_shard(0, {3: frame(3)})
+        report = verify_store(path)
+        assert report.ok and not report.orphans, "\n".join(report.lines())
+        assert LabelStore.open(path).fingerprint == fingerprint
+    assert crashes > 8
+
+
+def test_the_lock_is_on_the_document_that_has_the_name_now(tmp_path: Path) -> None:
+    """A zarr user, or another teacher, replaces the root's document while a writer waits."""
+    store = new_store(tmp_path / "s")
+    root = tmp_path / "s" / "zarr.json"
+    with ExitStack() as former, ExitStack() as current:
+        former.enter_context(leases.Leases("required").metadata(root))
+        waiting = threading.Thread(target=new_array, args=(store,))
+        waiting.start()
+        waiting.join(0.2)
+        disk.write(root, [root.read_bytes()])
+        current.enter_context(leases.Leases("required").metadata(root))
+        former.close()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join()
+    assert store.arrays(SEQUENCE) == ["classes"]
+
+
+@pytest.mark.parametrize(
+    ("there", "name"),
+    [
+        ("classes", "classes_commit"),
+        ("classes", "classes_counts"),
+        ("classes", "other_commit"),
+        ("groups_mine", "groups_Mine"),
+        ("classes", "x" * 101),
+        ("classes", "a/b"),
+        ("classes", ".."),
+        ("classes", "groups_gr\u00f6\u00dfe"),
+        ("classes", ""),
+    ],
+)
+def test_names_that_could_be_taken_for_another_array(tmp_path: Path, there: str, name: str) -> None:
+    store = new_store(tmp_path / "s")
+    new_array(store, name=there)
+    before = snapshot(tmp_path / "s")
+    with pytest.raises(LabelStoreError, match=r"no array can be named .*\n(.*\n)*.*another name"):
+        new_array(store, name=name)
+    assert snapshot(tmp_path / "s") == before
