@@ -73,16 +73,26 @@ class Scheme:
 
     @classmethod
     def recorded(cls, attributes: Mapping[str, Any]) -> Self:
-        """The scheme that an array's attributes record, each group in its first class's colour."""
-        table = tuple(attributes["table"])
-        groups = tuple(attributes["groups"])
+        """The scheme that an array's attributes record, each group in its first class's colour.
+
+        Raises:
+            SchemeError: They record none.
+        """
         colours = cityscapes().colours
-        return cls(
-            name=attributes["scheme"],
-            groups=groups,
-            table=table,
-            colours=tuple(colours[table.index(group)] for group in range(len(groups))),
-        )
+        try:
+            table, groups = tuple(attributes["table"]), tuple(map(str, attributes["groups"]))
+            return cls(
+                name=str(attributes["scheme"]),
+                groups=groups,
+                table=table,
+                colours=tuple(colours[table.index(group)] for group in range(len(groups))),
+            )
+        except (LookupError, TypeError, ValueError) as error:
+            raise SchemeError(
+                "an array records no scheme that can be read",
+                expected="the name, groups and table that regroup stores with it",
+                remedy="group the classes again by a scheme of another name",
+            ) from error
 
     def lookup(self) -> UInt8[np.ndarray, "256"]:
         """Look-up table (256,) from train id to group id; everything else is ignore."""

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,12 +54,29 @@ def verify(data: Path, store: Path, repair: bool, **teacher: Any) -> None:
         places = f"--store {shlex.quote(str(store))} --repair --data {shlex.quote(str(data))}"
         click.echo(f"next: xd-pipeline verify {places} {_own_teacher(store)}")
         sys.exit(1)
-    failed = _repair(store, report, data=data, spec=choose(**teacher))
+    with _locks(store):
+        failed = _repair(store, report, data=data, spec=choose(**teacher))
     again = _verify(store)
     click.echo("after repair:")
     for line in again.lines():
         click.echo(line)
     sys.exit(0 if again.ok and not failed else 1)
+
+
+@contextmanager
+def _locks(store: Path) -> Iterator[None]:
+    """Say how to repair a store on a file system without locks: this command has no --part."""
+    from xdistill.pipeline.store import NoLocksError
+
+    try:
+        yield
+    except NoLocksError as error:
+        raise NoLocksError(
+            error.headline,
+            expected="kernel file locks, which keep a repair and a writer off one shard",
+            where=store.absolute(),
+            remedy="copy the store to a disk with locks, and repair it there",
+        ) from error
 
 
 def _own_teacher(store: Path) -> str:
@@ -85,7 +103,12 @@ def _verify(store: Path) -> "VerifyReport":
 
 def _repair(path: Path, report: "VerifyReport", *, data: Path, spec: "TeacherSpec") -> int:
     """Restore and redo; return how many frames could not be labelled again."""
-    from xdistill.pipeline.labelling.redo import frames_to_label, regroup_again, without_labels
+    from xdistill.pipeline.labelling.redo import (
+        frames_to_label,
+        recorded_schemes,
+        regroup_again,
+        without_labels,
+    )
     from xdistill.pipeline.store import LabelStore
     from xdistill.pipeline.store.images import holds_images
     from xdistill.pipeline.store.repair import lost_metadata, repair_labels, repair_metadata
@@ -95,12 +118,13 @@ def _repair(path: Path, report: "VerifyReport", *, data: Path, spec: "TeacherSpe
         raise lost_metadata(path, lost)
     found = LabelStore.open(path)
     store = LabelStore.open_for_writing(path, teacher=found.teacher, fingerprint=found.fingerprint)
+    schemes = recorded_schemes(store, report)
     failed = _label_again(store, frames_to_label(report, data), data=data, spec=spec)
     if failed:
         click.echo("next: fix or restore the images above, and run the same command again")
         return failed
     repair_labels(store, without_labels(report))
-    grouped = regroup_again(store)
+    grouped = regroup_again(store, schemes)
     if grouped:
         click.echo(f"grouped {grouped} frames again")
     if holds_images(store):

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from xdistill.manifests.errors import XDistillError
-from xdistill.manifests.nearby import above
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size
-from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError, place
-from xdistill.pipeline.store.errors import CorruptLabelsError
-from xdistill.pipeline.store.format import DOCUMENT
-from xdistill.pipeline.store.metadata import repair_remedy
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
+from xdistill.pipeline.store.root import require_outermost
 
 BYTES_PER_PIXEL = 0.026
 """Compressed size of real label maps: 12 KB a frame of 1242x375 (docs/store.md)."""
@@ -83,23 +80,10 @@ def open_existing(store: Path) -> LabelStore | None:
     Raises:
         LabelStoreError: The path holds something else, or a damaged store.
     """
-    if outer := above(store, DOCUMENT, place.MARK):
-        raise place.inside(store, outer)
+    require_outermost(store)
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return None
-    found = f"{store} is a file" if store.is_file() else f"{store} is no label store's folder"
-    try:
-        if (store / DOCUMENT).is_file():
-            return LabelStore.open(store)
-    except CorruptLabelsError:
-        found = f"{store / DOCUMENT} is damaged, or not that of a label store"
-    place.require_none_below(store)
-    raise LabelStoreError(
-        found,
-        expected="a label store, an empty folder or a new path",
-        where=store.absolute(),
-        remedy=f"give --store another path; if this was a label store, {repair_remedy(store)}",
-    )
+    return LabelStore.open(store)
 
 
 def make_plan(

@@ -4,6 +4,7 @@ New labels are made before the store gives up the old ones: where the image or t
 missing, labels stay as they are and the next verification names them again.
 """
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,15 +12,16 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from xdistill.grouping.scheme import Scheme
+from xdistill.grouping.scheme import Scheme, SchemeError
 from xdistill.manifests.progress import Advance, unshown
 from xdistill.pipeline.kitti.frames import Frame, missing_frames, require_root
 from xdistill.pipeline.labelling.plan import Task, done_frames
 from xdistill.pipeline.labelling.regroup import plan_regroup, regroup
 from xdistill.pipeline.labelling.segment import segment
 from xdistill.pipeline.labelling.shards import Outcome
-from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
+from xdistill.pipeline.store import SHARD_FRAMES, LabelStore, LabelStoreError
 from xdistill.pipeline.store.chunks import Labels
+from xdistill.pipeline.store.metadata import label_remedy
 from xdistill.pipeline.store.verify import VerifyReport
 from xdistill.pipeline.store.verify_array import Finding
 from xdistill.teachers.protocol import Teacher, TeacherError
@@ -164,14 +166,43 @@ def _replace(store: LabelStore, task: Task, new: dict[str, dict[int, Labels]]) -
     return Outcome(labelled=len(task.frames))
 
 
-def regroup_again(store: LabelStore) -> int:
-    """Regroup every groups array that lacks frames, by the table it was made with."""
-    schemes = {
-        name: Scheme.recorded(store.array(sequence, name).attributes)
-        for sequence in store.sequences()
-        for name in store.arrays(sequence)
-        if name.startswith("groups_")
-    }
-    return sum(
-        regroup(store, scheme, tasks=plan_regroup(store, scheme)) for scheme in schemes.values()
+def recorded_schemes(store: LabelStore, report: VerifyReport) -> list[Scheme]:
+    """The schemes of the store's groups; to be read before any of their frames is given up.
+
+    Raises:
+        LabelStoreError: Damaged groups do not record the scheme that they were made with.
+    """
+    found: dict[str, Scheme] = {}
+    places = [(s, name) for s in store.sequences() for name in store.arrays(s)]
+    for sequence, name in places:
+        if name.startswith("groups_"):
+            try:
+                scheme = Scheme.recorded(store.array(sequence, name).attributes)
+            except SchemeError:
+                scheme = None
+            if scheme is not None and scheme.array == name:
+                found[name] = scheme
+            elif (sequence, name) in report.redo():
+                raise _unrecorded(store, sequence, name)
+    return list(found.values())
+
+
+def _unrecorded(store: LabelStore, sequence: str, name: str) -> LabelStoreError:
+    folders = [store.path / sequence / (name + suffix) for suffix in ("", "_commit", "_counts")]
+    return LabelStoreError(
+        f"{name} is damaged, and does not record the scheme that it was made with",
+        expected="the name, groups and table that regroup stores with an array",
+        where=folders[0],
+        remedy=f"move {' '.join(shlex.quote(str(f)) for f in folders)} out of the store, and make "
+        f"the groups again: {label_remedy(store.path, name)}",
     )
+
+
+def regroup_again(store: LabelStore, schemes: Sequence[Scheme]) -> int:
+    """Regroup every groups array that lacks frames, by the table it was made with.
+
+    Args:
+        store: Opened for writing.
+        schemes: From ``recorded_schemes``.
+    """
+    return sum(regroup(store, scheme, tasks=plan_regroup(store, scheme)) for scheme in schemes)

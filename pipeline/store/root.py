@@ -44,22 +44,32 @@ def root_document(teacher: Mapping[str, Any], fingerprint: str) -> bytes:
     return group_document(attributes)
 
 
+def require_outermost(path: Path) -> None:
+    """Check that a path does not lie in a label store.
+
+    Raises:
+        LabelStoreError: It does; the message names the store.
+    """
+    if outer := above(path, DOCUMENT, place.MARK):
+        raise place.inside(path, outer)
+
+
 def root_attributes(path: Path) -> Mapping[str, Any]:
     """The attributes of a store's root.
 
     Raises:
         LabelStoreError: There is no label store, it is damaged, or of a newer version.
     """
-    if outer := above(path, DOCUMENT, place.MARK):
-        raise place.inside(path, outer)
+    require_outermost(path)
     if not (path / DOCUMENT).is_file():
         place.require_none_below(path)
+        missing = f"{path} is a file" if path.is_file() else "the label store does not exist"
         raise LabelStoreError(
-            "there is no label store here" if path.exists() else "the label store does not exist",
+            "there is no label store here" if path.is_dir() else missing,
             expected=f"a folder with a {DOCUMENT}, made by xd-pipeline segment",
             where=path.absolute(),
-            remedy="check --store, or run xd-pipeline segment; if this was a label store, "
-            + repair_remedy(path),
+            remedy="give --store another path; segment takes a new one or an empty folder"
+            + (f"; if this was a label store, {repair_remedy(path)}" if path.is_dir() else ""),
         )
     try:
         document = read_document(path)
@@ -71,7 +81,7 @@ def root_attributes(path: Path) -> Mapping[str, Any]:
             f"the folder holds no label store, or a damaged one: {reason}",
             expected=f"a {DOCUMENT} as xd-pipeline segment writes it",
             where=path.absolute(),
-            remedy=f"check --store; if this is a label store, {repair_remedy(path)}",
+            remedy="give --store another path; if this is a label store, " + repair_remedy(path),
         )
     return dict(document["attributes"])
 

@@ -112,6 +112,7 @@ def prepare(out: Path, settings: StreetSettings) -> list[int]:
         out.mkdir(parents=True, exist_ok=True)
     # Before anything is read: another process may have written half of it.
     claim(out)
+    _discard_unfinished(out)
     _require_ours(out, record)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
     # The record first, so that whatever else is found here later is known to be ours.
@@ -124,6 +125,15 @@ def prepare(out: Path, settings: StreetSettings) -> list[int]:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             disk.write(out / name, [text.encode()])
     return [n for n in range(1, settings.drives + 1) if not (out / raw.drive_name(n)).is_dir()]
+
+
+def _discard_unfinished(out: Path) -> None:
+    """Remove files that a run did not finish; alone, they would be taken for something else's."""
+    with refusals(out):
+        for folder in (out, out / raw.DATE, out / SPLITS):
+            for file in folder.glob(f"*{disk.PARTIAL}"):
+                if disk.final_name(file.name) and file.is_file():
+                    disk.discard(file)
 
 
 def _require_ours(out: Path, record: Mapping[str, object]) -> None:

@@ -1,5 +1,9 @@
 """``xd-pipeline verify``: damage is named, and repair makes again only what was damaged."""
 
+import errno
+import fcntl
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +11,7 @@ from click.testing import CliRunner, Result
 from kitti_tree import DRIVE_A, DRIVE_B, Tree
 
 from xdistill.pipeline.cli.main import main
+from xdistill.pipeline.store.format import seal
 
 CLASSES = f"{DRIVE_A}/image_02/classes"
 GROUPS = f"{DRIVE_A}/image_02/groups_4"
@@ -239,3 +244,34 @@ def test_a_teacher_that_the_record_does_not_spell_is_not_guessed(
     result = CliRunner().invoke(main, ["verify", "--store", str(store)])
     last = result.stdout.splitlines()[-1]
     assert "with the store's own teacher" in last and "ocrnet" not in last
+
+
+def test_groups_of_no_known_scheme_are_not_given_up(tree: Tree, store: Path) -> None:
+    for suffix in ("", "_commit", "_counts"):
+        path = store / f"{GROUPS}{suffix}" / "zarr.json"
+        document = json.loads(path.read_text())
+        about = document["attributes"] if not suffix else document["attributes"]["attributes"]
+        del about["table"]
+        path.write_bytes(seal(document))
+    assert run("verify", tree, store, "--repair").exit_code == 0
+    flip(store / f"{GROUPS}/c.0.0.0", 30)
+    before = content(store)
+    result = run("verify", tree, store, "--repair")
+    assert result.exit_code == 1 and "does not record the scheme" in result.stderr
+    assert f"move {store / GROUPS} " in result.stderr
+    assert content(store) == before
+
+
+def test_repair_without_locks_says_where_it_works(
+    tree: Tree, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flip(store / f"{CLASSES}/c.0.0.0", 30)
+
+    def flock(handle: int, operation: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert "next:" in run("verify", tree, store).stdout
+    result = run("verify", tree, store, "--repair")
+    assert result.exit_code == 1 and "has no locks: Invalid argument" in result.stderr
+    assert "copy the store to a disk with locks" in result.stderr and "--part" not in result.stderr

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from faulty_disk import Crash, FaultyDisk
 
 from xdistill.pipeline.kitti.missing import require_frames
 from xdistill.pipeline.kitti.splits import read_split
@@ -99,3 +100,21 @@ def test_sizes_are_width_by_height() -> None:
     for wrong in ("192", "192X64", "192x64x3", "axb", "", "192 x 64", "1.5x2"):
         with pytest.raises(StreetError):
             parse_size(wrong)
+
+
+def test_what_a_crash_leaves_at_any_moment_is_taken_up(tmp_path: Path) -> None:
+    crashes = 0
+    while True:
+        out = tmp_path / str(crashes)
+        disk = FaultyDisk()
+        with disk.installed():
+            disk.arm(crashes, "middle")
+            try:
+                prepare(out, SMALL)
+            except Crash:
+                crashes += 1
+            else:
+                break
+        assert prepare(out, SMALL) == [1, 2, 3]
+        assert not list(out.rglob("*.partial"))
+    assert crashes > 20
