@@ -195,6 +195,8 @@ def _sync(path: Path) -> None:
 def _tell_unsynced(device: int, folder: Path) -> None:
     if device not in _UNSYNCED:
         _UNSYNCED.add(device)
+        # The lasting name of a folder that is written aside.
+        folder = folder.with_name(final_name(folder.name) or folder.name)
         note(
             f"note: the file system of {folder} cannot sync folders: after a power cut, what was "
             "written last may be missing there; then run the same command again"

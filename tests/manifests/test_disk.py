@@ -125,3 +125,11 @@ def test_any_other_failed_sync_is_an_error(
     with pytest.raises(OSError) as caught:
         disk.write(tmp_path / "a", [b"1"])
     assert caught.value.errno == code
+
+
+def test_the_folder_that_cannot_be_synced_has_its_lasting_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse_sync(monkeypatch, code=errno.EINVAL, folders=True)
+    assert disk.create_folder(tmp_path / "c", {"d": b"3"})
+    assert f"the file system of {tmp_path / 'c'} cannot" in capsys.readouterr().err
