@@ -108,8 +108,9 @@ class LabelArray:
         Raises:
             CorruptLabelsError: The commit record is damaged, or the counts of a frame are missing.
         """
-        counts = chunks.read_counts(self._counts_folder, index, values=self.values)
+        # In this order: beside a writer at work, what is committed by now is counted already.
         done = chunks.is_done(self.words(index))
+        counts = chunks.read_counts(self._counts_folder, index, values=self.values)
         uncounted = done & (counts.sum(axis=1, dtype=np.int64) != math.prod(self.size))
         if uncounted.any():
             self._corrupt(self._numbers(index, uncounted)[0], "its pixels are not counted")

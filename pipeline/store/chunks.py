@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 from google_crc32c import value as crc32c
 from jaxtyping import Bool, UInt8, UInt32, UInt64
@@ -31,8 +32,8 @@ from xdistill.pipeline.store.metadata import repair_remedy, store_around
 ABSENT = 2**64 - 1
 """Offset and length, in the index, of a frame that the shard lacks."""
 CHECKSUM_BYTES = 4
-FEW_VALUES = 20
-"""Up to so many values, a comparison and a count for each beat a histogram."""
+EXACT_PIXELS = 1 << 24
+"""As many as OpenCV counts exactly, in float32."""
 INDEX_ENTRY = struct.Struct("<QQ")
 """Offset and length in bytes of one frame."""
 INDEX_BYTES = SHARD_FRAMES * INDEX_ENTRY.size + CHECKSUM_BYTES
@@ -223,10 +224,13 @@ def histogram(labels: UInt8[np.ndarray, "*shape"], *, values: int) -> Counts:
         ValueError: A pixel has a value that the array cannot hold.
     """
     kinds = [*range(values), IGNORE_INDEX]
-    if values > FEW_VALUES:
-        counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[kinds].astype(np.uint32)
+    flat = np.ascontiguousarray(labels).reshape(1, -1)
+    if labels.size <= EXACT_PIXELS:
+        # Half the time of bincount, and of a comparison and a count for each value.
+        found = cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel()
     else:
-        counts = np.array([np.count_nonzero(labels == kind) for kind in kinds], np.uint32)
+        found = np.bincount(flat[0], minlength=256)
+    counts = found[kinds].astype(np.uint32)
     if int(counts.sum(dtype=np.int64)) != labels.size:
         unknown = sorted(set(np.unique(labels).tolist()) - set(kinds))
         raise ValueError(f"label value {unknown[0]}")

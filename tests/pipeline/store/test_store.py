@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -277,6 +278,35 @@ def test_a_record_written_while_one_looks_is_no_loss(
 
     monkeypatch.setattr(chunks, "_read_record", late)
     assert array.committed_in(0) == [0]
+
+
+def test_frames_committed_while_one_counts_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = new_array(new_store(tmp_path / "s"))
+    array.write_shard(0, {0: frame(0)})
+    for function in ("read_counts", "read_words"):
+        read = getattr(chunks, function)
+
+        def beside(*arguments: Any, read: Callable[..., Any] = read, **more: Any) -> Any:
+            found = read(*arguments, **more)
+            monkeypatch.undo()
+            array.write_shard(0, {len(array.committed()): frame(1)})
+            return found
+
+        monkeypatch.setattr(chunks, function, beside)
+        assert array.totals().sum() % (SIZE[0] * SIZE[1]) == 0
+    assert array.committed() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("exact", [1 << 24, 1])
+def test_counts_of_every_value(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "EXACT_PIXELS", exact)
+    labels = np.repeat(np.arange(256, dtype=np.uint8), np.arange(256)).reshape(-1, 15)
+    assert chunks.histogram(labels, values=255).tolist() == list(range(256))
+    assert chunks.histogram(labels[labels < 19], values=19).tolist() == [*range(19), 0]
+    with pytest.raises(ValueError, match="label value 19"):
+        chunks.histogram(labels, values=19)
 
 
 OTHER = {"kind": "png", "weights": "def", "size": [4, 6]}
