@@ -50,6 +50,8 @@ def progress(*, total: int | None, unit: str, done: int = 0) -> "tqdm[Never]":
         unit_scale=unit == "B",
         mininterval=interval,
         dynamic_ncols=True,
+        # A total that is found first would show a bar of nothing before it.
+        delay=0.01 if total is None else 0,
     )
 
 

@@ -161,23 +161,8 @@ def load_strictly(
         WeightsError: A key is missing or left over, a shape or a type differs, or a weight is not
             finite.
     """
-    own, given = network.state_dict(), [str(key) for key in weights]
-    problems = {
-        "missing": [key for key in own if key not in weights and not _is_idle(key, idle)],
-        "unexpected": [key for key in given if key not in own and not _is_idle(key, idle)],
-        "of another shape": [
-            f"{key} {_shape(weights[key])} for {_shape(own[key])}"
-            for key in own
-            if key in weights and _shape(weights[key]) != _shape(own[key])
-        ],
-        "of another type": [
-            f"{key} {_numbers(weights[key])} for {_numbers(own[key])}"
-            for key in own
-            if _shape(weights.get(key)) == _shape(own[key])
-            and _numbers(weights[key]) != _numbers(own[key])
-            and not key.endswith(BATCH_COUNT)
-        ],
-    }
+    own = network.state_dict()
+    problems = _problems(own, weights, idle)
     if any(problems.values()):
         raise WeightsError(
             f"the weights do not fit the network: keys {differences(problems)}",
@@ -195,6 +180,29 @@ def load_strictly(
             remedy="give an earlier checkpoint, or the file as its publisher has it",
         )
     network.load_state_dict(own | fitting)
+
+
+def _problems(
+    own: Mapping[str, Any], weights: Mapping[str, Any], idle: Sequence[str]
+) -> dict[str, list[str]]:
+    """Keys at which weights do not fit a network's own, by what is wrong with them."""
+    given = [str(key) for key in weights]
+    return {
+        "missing": [key for key in own if key not in weights and not _is_idle(key, idle)],
+        "unexpected": [key for key in given if key not in own and not _is_idle(key, idle)],
+        "of another shape": [
+            f"{key} {_shape(weights[key])} for {_shape(own[key])}"
+            for key in own
+            if key in weights and _shape(weights[key]) != _shape(own[key])
+        ],
+        "of another type": [
+            f"{key} {_numbers(weights[key])} for {_numbers(own[key])}"
+            for key in own
+            if _shape(weights.get(key)) == _shape(own[key])
+            and _numbers(weights[key]) != _numbers(own[key])
+            and not key.endswith(BATCH_COUNT)
+        ],
+    }
 
 
 def _is_idle(key: str, idle: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xdistill.grouping.classes import IGNORE_INDEX, cityscapes
 from xdistill.manifests import png
-from xdistill.manifests.disk import read_bytes
+from xdistill.manifests.disk import read_bytes, reading_remedy
 from xdistill.teachers.protocol import (
     FrameLabelError,
     Ids,
@@ -180,13 +180,16 @@ def read_label_map(path: Path, *, key: str, ids: Ids, size: tuple[int, int]) -> 
             "the frame has no label map", key=key, where=path, remedy="add the file"
         ) from None
     except (OSError, ValueError) as error:
-        reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+        reason, remedy = str(error), "write the file again"
+        if isinstance(error, OSError):
+            reason = f"cannot be read ({error.strerror})"
+            remedy = reading_remedy(error, remedy)
         raise FrameLabelError(
             f"the label map {reason}",
             key=key,
             expected="an 8-bit PNG with one channel of ids",
             where=path,
-            remedy="write the file again",
+            remedy=remedy,
         ) from error
     if found is None:
         raise FrameLabelError(

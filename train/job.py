@@ -136,22 +136,17 @@ def prepare(
             size=recipe.size,
             command=_caching(recipe, data, images, selection),
         )
+    validation = find_validation(recipe, Path(data), validation_split) if validation_split else None
+    kept = None if images is None else str(as_path(images).absolute())
+    made = {"images": kept, "device": str(used), "recipe": asdict(recipe)}
     return Job(
         run=Path(run),
         dataset=dataset,
-        validation=find_validation(recipe, Path(data), validation_split)
-        if validation_split
-        else None,
+        validation=validation,
         steps=steps,
         device=used,
         resumed=resumed,
-        record=_asked(data, store, selection, validation_split)
-        | found
-        | {
-            "images": None if images is None else str(as_path(images).absolute()),
-            "device": str(used),
-            "recipe": asdict(recipe),
-        },
+        record=_asked(data, store, selection, validation_split) | found | made,
     )
 
 

@@ -12,9 +12,8 @@ from xdistill.manifests import loader
 from xdistill.manifests.progress import progress
 from xdistill.manifests.stopping import keeping
 from xdistill.pipeline.cli import console
-from xdistill.pipeline.cli.segment import requested
-from xdistill.pipeline.kitti.frames import CAMERA_CHOICES
-from xdistill.pipeline.kitti.splits import EVERYTHING, TRAINING_SPLIT
+from xdistill.pipeline.cli.segment import frame_options, requested
+from xdistill.pipeline.kitti.splits import EVERYTHING
 
 if TYPE_CHECKING:
     from xdistill.pipeline.labelling.shards import Outcome
@@ -37,19 +36,7 @@ class CacheCommand(console.Command):
     help="Cache to make, or to add to.",
 )
 @click.option("--size", help="Width and height in pixels.  [the cache's own, else 640x192]")
-@click.option(
-    "--split",
-    help="Split file or name: its frames and their source frames; 'all' takes every frame found.  "
-    f"[{TRAINING_SPLIT} where all of its drives are there]",
-)
-@click.option("--drive", "drives", multiple=True, help="Drive to cache; may be repeated.")
-@click.option(
-    "--camera",
-    type=click.Choice(list(CAMERA_CHOICES)),
-    default="l",
-    show_default=True,
-    help="l is image_02, r is image_03; a split's own column wins.",
-)
+@frame_options(verb="resize")
 @console.choices("Splits", loader.names("splits"))
 @console.examples(
     "xd-pipeline cache-images --data kitti --size 640x192",
@@ -66,9 +53,10 @@ def cache_images(
 ) -> None:
     """Resize the images of a training, once, for xd-train --images.
 
-    Resizes only what is missing: run it again after an interruption, or with a larger split. The
-    training sees the same pixels as without the cache, and gives the same losses. Frames that
-    cannot be read are listed at the end (exit status 1) and retried by the next run.
+    Resizes only what is missing: run it again after an interruption, or with a larger split, whose
+    frames are resized with their source frames. The training sees the same pixels as without the
+    cache, and gives the same losses. Frames that cannot be read are listed at the end (exit status
+    1) and retried by the next run.
     """
     from xdistill.pipeline.labelling import caching
     from xdistill.pipeline.labelling.plan import make_plan

@@ -6,7 +6,6 @@ import importlib
 import importlib.metadata
 import inspect
 import itertools
-import json
 import os
 import re
 import shlex
@@ -21,14 +20,14 @@ import click
 from click.core import ParameterSource
 
 from xdistill.manifests import disk, environment
-from xdistill.manifests.errors import ManifestError, XDistillError
+from xdistill.manifests.errors import XDistillError
 from xdistill.manifests.loader import read_toml
 from xdistill.manifests.progress import CUT_SHORT, ResultsError, standard_streams
 from xdistill.manifests.stopping import stops_reported
 from xdistill.pipeline.cli import COMMANDS, PROGRAMS
+from xdistill.pipeline.cli.defaults import DEFAULTS_FILE, check_form, refuse_unknown
 from xdistill.pipeline.cli.opencv import missing_library
 
-DEFAULTS_FILE = Path("xdistill.toml")
 TABLES = (*COMMANDS, "check", "train", "eval")
 """Commands that take defaults: those of xd-pipeline, ``teachers check``, xd-train and xd-eval."""
 SHARED_KEYS = "data store teacher ids split recipe device camera scheme".split()
@@ -243,18 +242,18 @@ def command_defaults(
     content = read_toml(DEFAULTS_FILE.absolute())
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
     shared = {key: value for key, value in content.items() if key not in tables}
-    _refuse_unknown(shared.keys(), SHARED_KEYS, what="the top-level key")
-    _refuse_unknown(tables.keys(), TABLES, what="the table")
+    refuse_unknown(shared.keys(), SHARED_KEYS, what="the top-level key")
+    refuse_unknown(tables.keys(), TABLES, what="the table")
     own = tables.get(command.name or "", {})
     known = {_option_key(option): option for option in _options(command)}
-    _refuse_unknown(own.keys(), known.keys(), what=f"in [{command.name}], the key")
+    refuse_unknown(own.keys(), known.keys(), what=f"in [{command.name}], the key")
     if isinstance(group, click.Group) and group.name in tables:
         members = {_option_key(item) for one in group.commands.values() for item in _options(one)}
-        _refuse_unknown(tables[group.name].keys(), members, what=f"in [{group.name}], the key")
+        refuse_unknown(tables[group.name].keys(), members, what=f"in [{group.name}], the key")
         shared |= tables[group.name]
     chosen = {key: value for key, value in shared.items() if key in known} | own
     for key, value in chosen.items():
-        _check_form(known[key], key, value)
+        check_form(known[key], key, value)
     return {str(known[key].name): value for key, value in chosen.items()}
 
 
@@ -265,54 +264,6 @@ def _options(command: click.Command) -> Iterable[click.Option]:
 def _option_key(option: click.Option) -> str:
     """The long flag as a TOML key: ``--min-depth`` is ``min_depth``."""
     return max(option.opts, key=len).lstrip("-").replace("-", "_")
-
-
-def _refuse_unknown(found: Iterable[str], known: Iterable[str], *, what: str) -> None:
-    known = sorted(known)
-    for key in found:
-        if key not in known:
-            raise ManifestError(
-                f"{what} {key!r} is unknown",
-                expected=f"one of {', '.join(known)}",
-                where=DEFAULTS_FILE.absolute(),
-                remedy="correct or remove the key",
-            )
-
-
-def _check_form(option: click.Option, key: str, value: Any) -> None:
-    """Require a list for an option that may be repeated, and values that click can convert."""
-    kinds: tuple[type, ...] = (str,)
-    expected = "a list of strings" if option.multiple else "a string"
-    if option.is_flag:
-        kinds, expected = (bool,), "true or false"
-    elif isinstance(option.type, click.types.IntParamType):
-        kinds, expected = (str, int), "a whole number"
-    elif isinstance(option.type, click.types.FloatParamType):
-        kinds, expected = (str, int, float), "a number"
-    elif isinstance(option.type, click.types.StringParamType):
-        kinds = (str, int)
-    values = value if isinstance(value, list) else [value]
-    # Not isinstance, for which true is a whole number.
-    if isinstance(value, list) == option.multiple and all(type(item) in kinds for item in values):
-        return _refuse_no_text(key, values)
-    texts = [str(item) for item in values]
-    example = json.dumps(texts if option.multiple else " ".join(texts), allow_nan=False)
-    raise ManifestError(
-        f"{key} = {json.dumps(value, default=str, allow_nan=True)} is not {expected}",
-        expected=expected,
-        where=DEFAULTS_FILE.absolute(),
-        remedy=f"write {key} = {example}" if "string" in expected else f"correct {key}",
-    )
-
-
-def _refuse_no_text(key: str, values: Iterable[Any]) -> None:
-    if any(value == "" or "\0" in str(value) for value in values):
-        raise ManifestError(
-            f"{key} is empty, or holds a NUL character",
-            expected="a value",
-            where=DEFAULTS_FILE.absolute(),
-            remedy=f"correct {key}, or remove it",
-        )
 
 
 def _assumptions(ctx: click.Context, *, without: Collection[str]) -> Iterable[str]:

@@ -64,6 +64,36 @@ def teacher_settings(function: Function) -> Function:
     return function
 
 
+def frame_options(*, verb: str) -> Callable[[Function], Function]:
+    """``--split``, ``--drive`` and ``--camera``, the options of ``requested``.
+
+    Args:
+        verb: What the command does to the frames, for the help.
+    """
+    options = (
+        click.option(
+            "--split",
+            help=f"Split file or name of the frames to {verb}; 'all' takes every frame found.  "
+            f"[{TRAINING_SPLIT} where all of its drives are there]",
+        ),
+        click.option("--drive", "drives", multiple=True, help=f"Drive to {verb}; may be repeated."),
+        click.option(
+            "--camera",
+            type=click.Choice(list(CAMERA_CHOICES)),
+            default="l",
+            show_default=True,
+            help="l is image_02, r is image_03; a split's own column wins.",
+        ),
+    )
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 MANY_FRAMES = 1000
 """A smaller folder is no training set and takes minutes: all of it is labelled."""
 
@@ -81,19 +111,7 @@ class SegmentCommand(console.Command):
 @console.store_option
 @teacher_option
 @teacher_settings
-@click.option(
-    "--split",
-    help="Split file or name: label its frames only; 'all' takes every frame found.  "
-    f"[{TRAINING_SPLIT} where all of its drives are there]",
-)
-@click.option("--drive", "drives", multiple=True, help="Drive to label; may be repeated.")
-@click.option(
-    "--camera",
-    type=click.Choice(list(CAMERA_CHOICES)),
-    default="l",
-    show_default=True,
-    help="l is image_02, r is image_03; a split's own column wins.",
-)
+@frame_options(verb="label")
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),

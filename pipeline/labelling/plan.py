@@ -12,7 +12,7 @@ from xdistill.manifests.errors import XDistillError
 from xdistill.pipeline.kitti.frames import Frame, image_path
 from xdistill.pipeline.kitti.images import image_size
 from xdistill.pipeline.store import SHARD_FRAMES, LabelStore
-from xdistill.pipeline.store.root import require_outermost
+from xdistill.pipeline.store.metadata import require_outermost
 
 BYTES_PER_PIXEL = 0.026
 """Compressed size of real label maps: 12 KB a frame of 1242x375 (docs/store.md)."""

@@ -33,14 +33,12 @@ from xdistill.pipeline.store.leases import (
     sweep,
 )
 from xdistill.pipeline.store.metadata import (
+    create_root,
     folder_names,
     label_remedy,
+    other_teacher,
     read_description,
     read_document,
-)
-from xdistill.pipeline.store.root import (
-    create_root,
-    other_teacher,
     root_attributes,
     root_document,
 )

@@ -1,5 +1,6 @@
 """PNG folders: every legal form, and every way a file can be wrong."""
 
+import errno
 import os
 import struct
 import zlib
@@ -148,6 +149,18 @@ def test_a_named_pipe_in_place_of_a_label_map_is_not_waited_for(tmp_path: Path) 
     os.mkfifo(pipe)
     with pytest.raises(FrameLabelError, match="it is a named pipe, not a file"):
         label(tmp_path, None)
+
+
+def test_a_label_map_that_may_not_be_read_is_not_to_be_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("xdistill.teachers.png.read_bytes", refuse)
+    with pytest.raises(FrameLabelError, match="Permission denied") as caught:
+        label(tmp_path, None)
+    assert "ask its owner for the permission to read it" in str(caught.value)
 
 
 def test_missing_folder(tmp_path: Path) -> None:

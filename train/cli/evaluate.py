@@ -102,12 +102,16 @@ def main(
             write_json(out, report.as_json())
     finally:
         click.echo(report.text())
+    _say_next(out, data=data, split=split)
+
+
+def _say_next(out: Path | None, *, data: Path, split: str) -> None:
     if out is None:
         click.echo("next: add --json FILE to keep these numbers and those of each image")
-    else:
-        click.echo(f"wrote {out}")
-        same = f"--data {quote(str(data))} --split {quote(split)}"
-        click.echo(f"next: xd-eval --run ANOTHER {same}, to compare runs")
+        return
+    click.echo(f"wrote {out}")
+    same = f"--data {quote(str(data))} --split {quote(split)}"
+    click.echo(f"next: xd-eval --run ANOTHER {same}, to compare runs")
 
 
 def _score(
